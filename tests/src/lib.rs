@@ -1,0 +1,1 @@
+//! Tests that cross crates and meet real servers; `tests/run` is the one command.
