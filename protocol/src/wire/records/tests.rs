@@ -121,8 +121,8 @@ fn flips_that_a_wrong_checksum_does_not_hide_never_panic() {
                 if let Ok(set) = raw.records(&mut decompressor) {
                     assert_eq!(set.len(), raw.header.record_count as usize);
                     for record in &set {
-                        let read = record.headers().map(|header| header.key().len()).count();
-                        assert_eq!(read, record.header_count());
+                        let read: Vec<_> = record.headers().map(|header| header.key()).collect();
+                        assert_eq!(read.len(), record.header_count());
                     }
                 }
             }
@@ -338,11 +338,9 @@ proptest! {
 
     #[test]
     fn noise_is_never_a_batch(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for batch in batches(Bytes::from(bytes)) {
-            if let Ok(raw) = batch {
-                prop_assert!(raw.verify_crc().is_err());
-                let _ = raw.records(&mut Decompressor::new(1 << 16));
-            }
+        for raw in batches(Bytes::from(bytes)).flatten() {
+            prop_assert!(raw.verify_crc().is_err());
+            let _ = raw.records(&mut Decompressor::new(1 << 16));
         }
     }
 }
