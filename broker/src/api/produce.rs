@@ -1,0 +1,103 @@
+//! Produce: raw batches into logs.
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
+
+use crate::dispatch::Context;
+use crate::state::{Refusal, now_ms};
+use crate::topics::Topic;
+
+/// First version with topic ids instead of names.
+const TOPIC_IDS: i16 = 13;
+
+/// Where and when a batch was appended.
+struct Done {
+    base_offset: i64,
+    log_append_time: i64,
+    log_start: i64,
+}
+
+/// Produce.
+pub(crate) fn produce(c: &Context<'_>, request: ProduceRequest) -> ProduceResponse {
+    let valid_acks = matches!(request.acks, -1..=1);
+    let now = now_ms();
+    let responses = request
+        .topic_data
+        .into_iter()
+        .map(|data| {
+            let topic = if c.version >= TOPIC_IDS {
+                c.shared.topics.read().get_by_id(&data.topic_id).ok_or_else(unknown_id)
+            } else {
+                c.shared.topic_or_create(&data.name, true)
+            };
+            produce_topic(data, |partition| {
+                if !valid_acks {
+                    return Err(Refusal::new(ResponseError::InvalidRequiredAcks, "acks must be 0, 1 or -1"));
+                }
+                let topic = topic.as_ref().map_err(Refusal::clone)?;
+                append(topic, partition.index, partition.records.as_ref(), now)
+            })
+        })
+        .collect();
+    ProduceResponse::default().with_responses(responses)
+}
+
+fn unknown_id() -> Refusal {
+    Refusal::new(ResponseError::UnknownTopicId, "no topic has this id")
+}
+
+fn produce_topic(
+    data: TopicProduceData,
+    mut append: impl FnMut(&PartitionProduceData) -> Result<Done, Refusal>,
+) -> TopicProduceResponse {
+    let name = data.name.clone();
+    let one = |partition: PartitionProduceData| {
+        let response = PartitionProduceResponse::default().with_index(partition.index);
+        match append(&partition) {
+            Ok(done) => response
+                .with_base_offset(done.base_offset)
+                .with_log_append_time_ms(done.log_append_time)
+                .with_log_start_offset(done.log_start),
+            Err(refusal) => {
+                tracing::warn!(
+                    topic = name.as_str(),
+                    partition = partition.index,
+                    reason = refusal.reason,
+                    "batch refused"
+                );
+                response
+                    .with_error_code(refusal.code)
+                    .with_base_offset(-1)
+                    .with_log_append_time_ms(-1)
+                    .with_log_start_offset(-1)
+                    .with_error_message(Some(crate::state::text(&refusal.reason)))
+            }
+        }
+    };
+    TopicProduceResponse::default()
+        .with_name(data.name)
+        .with_topic_id(data.topic_id)
+        .with_partition_responses(data.partition_data.into_iter().map(one).collect())
+}
+
+fn append(topic: &Topic, index: i32, records: Option<&Bytes>, now: i64) -> Result<Done, Refusal> {
+    let Some(partition) = topic.partition(index) else {
+        let reason = format!("topic {} has no partition {index}", topic.name);
+        return Err(Refusal::new(ResponseError::UnknownTopicOrPartition, reason));
+    };
+    let Some(records) = records else {
+        return Err(Refusal::new(ResponseError::InvalidRecord, "no records for the partition"));
+    };
+    let config = topic.config.read().log.clone();
+    let mut log = partition.log.lock();
+    let appended = log
+        .append(records, &config, now)
+        .map_err(|error| Refusal { code: error.code(), reason: error.to_string() })?;
+    let log_start = log.start_offset();
+    drop(log);
+    partition.wake();
+    Ok(Done { base_offset: appended.base_offset, log_append_time: appended.log_append_time, log_start })
+}

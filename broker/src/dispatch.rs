@@ -1,0 +1,168 @@
+//! From a request's bytes to a response's: header, body, the handler of its API.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
+
+use crate::api;
+use crate::error::RequestError;
+use crate::server::Peer;
+use crate::state::Shared;
+
+/// What a handler gets beside the request itself.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) peer: &'a Peer,
+    pub(crate) version: i16,
+    pub(crate) client_id: StrBytes,
+}
+
+/// The fixed front of every request.
+struct Head {
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+    client_id: StrBytes,
+}
+
+/// Key, version, correlation id.
+const FIXED_HEAD: usize = 8;
+
+/// Answers one request. `None` when it wants no response (acks=0).
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    mut frame: Bytes,
+) -> Result<Option<Vec<Bytes>>, RequestError> {
+    let (key, version, correlation_id) = peek_head(&frame)?;
+    if key == ApiKey::ApiVersions as i16 && !api::versions::supports(key, version) {
+        // KIP-511: whatever version was asked for, version 0 tells the client what to use.
+        let response = api::versions::unsupported();
+        return Ok(Some(vec![encode_response(key, 0, correlation_id, &response)?]));
+    }
+    if !api::versions::supports(key, version) {
+        return Err(RequestError::Unsupported { key, version });
+    }
+    let api = ApiKey::try_from(key).map_err(|()| RequestError::Unsupported { key, version })?;
+    let head = read_head(&mut frame, api, version)?;
+    let context = Context { shared, peer, version, client_id: head.client_id.clone() };
+    handle(api, &context, &head, frame).await
+}
+
+fn peek_head(frame: &Bytes) -> Result<(i16, i16, i32), RequestError> {
+    let fixed: &[u8; FIXED_HEAD] = frame.first_chunk().ok_or(RequestError::Header)?;
+    let key = i16::from_be_bytes([fixed[0], fixed[1]]);
+    let version = i16::from_be_bytes([fixed[2], fixed[3]]);
+    Ok((key, version, i32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]])))
+}
+
+fn read_head(frame: &mut Bytes, api: ApiKey, version: i16) -> Result<Head, RequestError> {
+    let header = RequestHeader::decode(frame, api.request_header_version(version))
+        .map_err(|_| RequestError::Header)?;
+    Ok(Head {
+        key: header.request_api_key,
+        version,
+        correlation_id: header.correlation_id,
+        client_id: header.client_id.unwrap_or_default(),
+    })
+}
+
+/// Reads the request, calls a handler that answers at once, writes the response.
+macro_rules! now {
+    ($request:ty, $handler:path, $context:expr, $head:expr, $body:expr) => {{
+        let request: $request = decode($head, $body)?;
+        respond::<$request>($head, &$handler($context, request))
+    }};
+}
+
+/// The same for a handler that may wait.
+#[expect(unused_macros)]
+macro_rules! later {
+    ($request:ty, $handler:path, $context:expr, $head:expr, $body:expr) => {{
+        let request: $request = decode($head, $body)?;
+        respond::<$request>($head, &Box::pin($handler($context, request)).await)
+    }};
+}
+
+async fn handle(
+    api: ApiKey,
+    c: &Context<'_>,
+    h: &Head,
+    body: Bytes,
+) -> Result<Option<Vec<Bytes>>, RequestError> {
+    match api {
+        ApiKey::Produce => {
+            let request: ProduceRequest = decode(h, body)?;
+            let silent = request.acks == 0;
+            let response = api::produce::produce(c, request);
+            if silent { Ok(None) } else { respond::<ProduceRequest>(h, &response) }
+        }
+        ApiKey::Fetch => {
+            let request: FetchRequest = decode(h, body)?;
+            let body = Box::pin(api::fetch::fetch(c, request)).await;
+            Ok(Some(framed(FetchResponse::header_version(h.version), h.correlation_id, body)))
+        }
+        ApiKey::ApiVersions => now!(ApiVersionsRequest, api::versions::api_versions, c, h, body),
+        ApiKey::Metadata => now!(MetadataRequest, api::metadata::metadata, c, h, body),
+        ApiKey::ListOffsets => now!(ListOffsetsRequest, api::offsets::list_offsets, c, h, body),
+        ApiKey::FindCoordinator => now!(FindCoordinatorRequest, api::cluster::find_coordinator, c, h, body),
+        ApiKey::CreateTopics => now!(CreateTopicsRequest, crate::topics::admin::create_topics, c, h, body),
+        ApiKey::DeleteTopics => now!(DeleteTopicsRequest, crate::topics::admin::delete_topics, c, h, body),
+        _ => Err(RequestError::Unsupported { key: h.key, version: h.version }),
+    }
+}
+
+fn decode<R: Request>(head: &Head, mut body: Bytes) -> Result<R, RequestError> {
+    R::decode(&mut body, head.version).map_err(|error| RequestError::Body {
+        key: head.key,
+        version: head.version,
+        reason: error.to_string(),
+    })
+}
+
+fn respond<R: Request>(head: &Head, response: &R::Response) -> Result<Option<Vec<Bytes>>, RequestError> {
+    Ok(Some(vec![encode_response(head.key, head.version, head.correlation_id, response)?]))
+}
+
+/// Length, header and body in one buffer.
+fn encode_response<T: Encodable + Message + HeaderVersion>(
+    key: i16,
+    version: i16,
+    correlation_id: i32,
+    response: &T,
+) -> Result<Bytes, RequestError> {
+    let mut out = BytesMut::with_capacity(256);
+    out.put_i32(0);
+    put_header(&mut out, T::header_version(version), correlation_id);
+    response.encode(&mut out, version).map_err(|error| RequestError::Response {
+        key,
+        version,
+        reason: error.to_string(),
+    })?;
+    let length = (out.len() - 4) as i32;
+    out[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(out.freeze())
+}
+
+fn put_header(out: &mut BytesMut, header_version: i16, correlation_id: i32) {
+    out.put_i32(correlation_id);
+    if header_version >= 1 {
+        out.put_u8(0);
+    }
+}
+
+/// Length and header before a body that is already in pieces.
+fn framed(header_version: i16, correlation_id: i32, body: Vec<Bytes>) -> Vec<Bytes> {
+    let mut head = BytesMut::with_capacity(16);
+    head.put_i32(0);
+    put_header(&mut head, header_version, correlation_id);
+    let length = head.len() - 4 + body.iter().map(Bytes::len).sum::<usize>();
+    head[..4].copy_from_slice(&(length as i32).to_be_bytes());
+    let mut parts = Vec::with_capacity(body.len() + 1);
+    parts.push(head.freeze());
+    parts.extend(body);
+    parts
+}
