@@ -4,9 +4,11 @@
 //! * [`compression`]: the five codecs, with reusable contexts and a bound on what they may inflate to
 //! * [`produce`], [`fetch`]: the two calls that carry batches, framed so that the batches pass through unchanged
 //! * [`partitioner`]: which partition a record goes to
+//! * [`assignor`]: the assignors of the classic group protocol and what its members exchange
 //! * [`scram`]: the SCRAM exchange of SASL
 //! * [`crc`], [`varint`]: the building blocks
 
+pub mod assignor;
 pub mod compression;
 pub mod crc;
 pub mod fetch;
@@ -15,6 +17,8 @@ pub mod produce;
 mod reader;
 pub mod records;
 pub mod scram;
+mod topic;
 pub mod varint;
 
 pub use reader::DecodeError;
+pub use topic::TopicPartition;
