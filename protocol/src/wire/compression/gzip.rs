@@ -79,10 +79,12 @@ impl Decoder {
             out.reserve_hint(size.min(input.len().saturating_mul(MAX_RATIO)));
         }
         let mut rest = input;
-        while !rest.is_empty() {
+        loop {
             rest = self.member(rest, out)?;
+            if rest.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     fn member<'a>(&mut self, input: &'a [u8], out: &mut Output) -> Result<&'a [u8], CompressionError> {

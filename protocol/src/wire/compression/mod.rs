@@ -7,6 +7,8 @@
 mod gzip;
 mod lz4;
 mod snappy;
+#[cfg(test)]
+mod tests;
 mod zstd;
 
 use thiserror::Error;
