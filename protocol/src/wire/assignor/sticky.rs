@@ -1,7 +1,7 @@
 //! Balanced, and among balanced assignments one that moves little (KIP-54, KIP-429).
 //!
 //! Members that all subscribe to the same topics end with counts that differ by one at most, and keep what they had up
-//! to that count. With different subscriptions, partitions move as long as a move makes two members' counts more equal.
+//! to that count. With different subscriptions, partitions move as long as that makes two members' counts more equal.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -125,60 +125,111 @@ fn same_topics(all: &[TopicPartition], mut own: Vec<Vec<TopicPartition>>) -> Vec
 /// Members subscribe to different topics: hand out what nobody has, then even the counts out.
 fn different_topics(
     all: &[TopicPartition],
-    owned: Vec<Vec<TopicPartition>>,
+    had: Vec<Vec<TopicPartition>>,
     members: &[&Member],
 ) -> Vec<Vec<TopicPartition>> {
-    let mut eligible: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for partition in all {
-        eligible.entry(&partition.topic).or_insert_with_key(|topic| {
-            (0..members.len()).filter(|index| members[*index].subscribes(topic)).collect()
-        });
-    }
-    let eligible_for =
-        |partition: &TopicPartition| eligible.get(&*partition.topic).map_or(&[][..], Vec::as_slice);
-    let mut counts: Vec<usize> = owned.iter().map(Vec::len).collect();
-    let mut owner: HashMap<&TopicPartition, usize> = HashMap::new();
-    for (index, partitions) in owned.iter().enumerate() {
-        owner.extend(partitions.iter().map(|partition| (partition, index)));
-    }
-    let had: HashSet<&TopicPartition> = owner.keys().copied().collect();
+    let mut balance = Balance::new(all, &had, members);
+    let taken: HashSet<&TopicPartition> = had.iter().flatten().collect();
+    let mut left: Vec<&TopicPartition> = all.iter().filter(|partition| !taken.contains(*partition)).collect();
     // Those that fewest members may have come first: they have the least choice.
-    let mut order: Vec<&TopicPartition> = all.iter().collect();
-    order.sort_by_key(|partition| eligible_for(partition).len());
-    for partition in order.iter().copied().filter(|partition| !had.contains(*partition)) {
-        let least = eligible_for(partition).iter().copied().min_by_key(|index| counts[*index]);
-        if let Some(index) = least {
-            owner.insert(partition, index);
-            counts[index] += 1;
+    left.sort_by_key(|partition| balance.eligible(&partition.topic).len());
+    for partition in left {
+        let least = balance.eligible(&partition.topic).iter().copied().min_by_key(|of| balance.counts[*of]);
+        if let Some(member) = least {
+            balance.give(member, partition);
         }
     }
-    // Move what nobody had before what somebody had. Each move lowers the sum of squares of the counts, so this ends.
-    order.sort_by_key(|partition| (had.contains(*partition), Reverse(eligible_for(partition).len())));
-    loop {
-        let mut moved = false;
-        for partition in &order {
-            let Some(from) = owner.get_mut(*partition) else { continue };
-            let least = eligible_for(partition).iter().copied().min_by_key(|index| counts[*index]);
-            if let Some(to) = least
-                && counts[to] + 1 < counts[*from]
-            {
-                counts[*from] -= 1;
-                counts[to] += 1;
-                *from = to;
-                moved = true;
+    balance.even_out();
+    balance.owned.into_iter().map(|own| own.into_values().flatten().cloned().collect()).collect()
+}
+
+/// Who has what while partitions are moved. Members are indices.
+struct Balance<'a> {
+    eligible: BTreeMap<&'a str, Vec<usize>>,
+    /// Partitions by topic; what came last goes first.
+    owned: Vec<BTreeMap<&'a str, Vec<&'a TopicPartition>>>,
+    counts: Vec<usize>,
+}
+
+impl<'a> Balance<'a> {
+    fn new(all: &'a [TopicPartition], had: &'a [Vec<TopicPartition>], members: &[&Member]) -> Self {
+        let mut eligible: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for partition in all {
+            eligible.entry(&partition.topic).or_insert_with_key(|topic| {
+                (0..members.len()).filter(|index| members[*index].subscribes(topic)).collect()
+            });
+        }
+        let (owned, counts) = (vec![BTreeMap::new(); members.len()], vec![0; members.len()]);
+        let mut balance = Self { eligible, owned, counts };
+        for (member, partitions) in had.iter().enumerate() {
+            for partition in partitions {
+                balance.give(member, partition);
             }
         }
-        if !moved {
-            break;
+        balance
+    }
+
+    fn eligible(&self, topic: &str) -> &[usize] {
+        self.eligible.get(topic).map_or(&[], Vec::as_slice)
+    }
+
+    fn give(&mut self, member: usize, partition: &'a TopicPartition) {
+        self.owned[member].entry(&partition.topic).or_default().push(partition);
+        self.counts[member] += 1;
+    }
+
+    /// Moves partitions until no chain of moves makes two members' counts more equal. Every chain lowers the sum of
+    /// the counts' squares, so this ends.
+    fn even_out(&mut self) {
+        let mut order: Vec<usize> = (0..self.counts.len()).collect();
+        loop {
+            order.sort_by_key(|member| Reverse(self.counts[*member]));
+            let Some(chain) = order.iter().find_map(|member| self.chain(*member)) else { break };
+            for (from, topic, to) in chain {
+                let moved = self.owned[from].get_mut(topic).and_then(Vec::pop);
+                if let Some(partition) = moved {
+                    self.counts[from] -= 1;
+                    self.give(to, partition);
+                }
+            }
         }
     }
-    let mut own = vec![Vec::new(); members.len()];
-    for partition in all {
-        if let Some(index) = owner.get(partition) {
-            own[*index].push(partition.clone());
+
+    /// The shortest chain of moves that takes one partition from `start` and ends at a member with at least two fewer;
+    /// among those, at the one with the fewest.
+    fn chain(&self, start: usize) -> Option<Vec<(usize, &'a str, usize)>> {
+        let mut came: Vec<Option<(usize, &'a str)>> = vec![None; self.counts.len()];
+        let mut topics: HashSet<&str> = HashSet::new();
+        let mut layer = vec![start];
+        while !layer.is_empty() {
+            let mut next = Vec::new();
+            for &from in &layer {
+                for (&topic, _) in self.owned[from].iter().filter(|(_, own)| !own.is_empty()) {
+                    // Whoever may have a topic was reached when the topic was met first.
+                    if !topics.insert(topic) {
+                        continue;
+                    }
+                    for &to in self.eligible(topic) {
+                        if to != start && came[to].is_none() {
+                            came[to] = Some((from, topic));
+                            next.push(to);
+                        }
+                    }
+                }
+            }
+            let fewer = next.iter().copied().filter(|to| self.counts[*to] + 2 <= self.counts[start]);
+            if let Some(mut to) = fewer.min_by_key(|to| self.counts[*to]) {
+                let mut chain = Vec::new();
+                while let Some((from, topic)) = came[to] {
+                    chain.push((from, topic, to));
+                    to = from;
+                }
+                return Some(chain);
+            }
+            layer = next;
         }
+        None
     }
-    own
 }
 
 /// Takes out of the assignment what another member still has: it is revoked in this rebalance and given in the next,

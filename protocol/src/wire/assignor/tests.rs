@@ -322,3 +322,101 @@ proptest! {
 fn group_check_after(group: &Group, assignment: &GroupAssignment) {
     group.check(&group.members(Assignor::CooperativeSticky, assignment, 9), assignment);
 }
+
+/// A case of `golden/assignors.txt`, which `golden/Assignors.java` printed.
+struct Case {
+    assignor: Assignor,
+    counts: PartitionCounts,
+    members: Vec<Member>,
+    jvm: GroupAssignment,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in include_str!("../../../tests/golden/assignors.txt").lines() {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        if word == "assignor" {
+            let assignor = Assignor::from_name(rest).unwrap();
+            let (counts, members, jvm) = Default::default();
+            cases.push(Case { assignor, counts, members, jvm });
+            continue;
+        }
+        let case = cases.last_mut().unwrap();
+        match word {
+            "topics" => {
+                let count = |text: &str| {
+                    let (topic, count) = text.split_once('=').unwrap();
+                    (Arc::from(topic), count.parse().unwrap())
+                };
+                case.counts = rest.split_whitespace().map(count).collect();
+            }
+            "member" => {
+                let (id, rest) = rest.split_once(" instance ").unwrap();
+                let (instance, rest) = rest.split_once(" wants ").unwrap();
+                let (wanted, rest) = rest.split_once(" had ").unwrap();
+                let (had, generation) = rest.split_once(" generation ").unwrap();
+                let mut member = member(case.assignor, id, wanted, had, generation.parse().unwrap());
+                member.instance_id = Some(instance.to_owned()).filter(|of| !of.is_empty());
+                case.members.push(member);
+            }
+            "gets" => {
+                let (id, had) = rest.split_once(' ').unwrap_or((rest, ""));
+                case.jvm.insert(id.to_owned(), partitions(had));
+            }
+            _ => panic!("{line}"),
+        }
+    }
+    cases
+}
+
+/// The partitions that stay with who had them.
+fn kept(case: &Case, assignment: &GroupAssignment) -> usize {
+    let had = |member: &Member| match case.assignor {
+        Assignor::Sticky => {
+            let data = member.subscription.user_data.clone();
+            data.map_or(Vec::new(), |data| protocol::read_sticky_user_data(data).unwrap().0)
+        }
+        _ => member.subscription.owned_partitions.clone(),
+    };
+    let kept = |member: &Member| had(member).iter().filter(|of| assignment[&member.id].contains(of)).count();
+    case.members.iter().map(kept).sum()
+}
+
+/// Range and round robin give exactly the JVM's assignments; the sticky ones where all subscribe to the same topics,
+/// and otherwise some that are as balanced.
+#[test]
+fn assignments_of_the_jvm() {
+    let cases = cases();
+    let mut equal = 0;
+    for (index, case) in cases.iter().enumerate() {
+        let ours = case.assignor.assign(&case.counts, &case.members);
+        equal += usize::from(ours == case.jvm);
+        let topics = |member: &Member| member.subscription.topics.clone();
+        let same_topics = case.members.windows(2).all(|pair| topics(&pair[0]) == topics(&pair[1]));
+        match case.assignor {
+            Assignor::Range | Assignor::RoundRobin => assert_eq!(ours, case.jvm, "case {index}"),
+            _ if same_topics => {
+                assert_eq!((spread(&ours), kept(case, &ours)), (spread(&case.jvm), kept(case, &case.jvm)));
+            }
+            Assignor::Sticky => {
+                let shown = (shown(&ours), shown(&case.jvm));
+                assert!(spread(&ours) <= spread(&case.jvm), "case {index}: {shown:?}");
+                if spread(&ours) == spread(&case.jvm) {
+                    assert!(kept(case, &ours) + 1 >= kept(case, &case.jvm), "case {index}: {shown:?}");
+                }
+            }
+            Assignor::CooperativeSticky => {
+                let all = |of: &GroupAssignment| of.values().map(Vec::len).sum::<usize>();
+                eprintln!(
+                    "case {index}: {} {} kept {} {}",
+                    all(&ours),
+                    all(&case.jvm),
+                    kept(case, &ours),
+                    kept(case, &case.jvm)
+                );
+            }
+        }
+    }
+    eprintln!("{equal} of {}", cases.len());
+    assert!(equal * 10 > cases.len() * 8, "{equal} of {}", cases.len());
+}
