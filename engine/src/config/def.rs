@@ -1,0 +1,331 @@
+//! One table per plugin: it parses, validates, answers REST and documents.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use thiserror::Error;
+
+use super::ConfigMap;
+
+/// A configuration value that cannot be used; the text is Kafka's.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("{message}")]
+pub struct ConfigError {
+    /// The key at fault, empty where it is not one key.
+    pub key: String,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// `Invalid value V for configuration K: why`.
+    #[must_use]
+    pub fn invalid(key: &str, value: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self { key: key.to_owned(), message: format!("Invalid value {value} for configuration {key}: {why}") }
+    }
+
+    /// `Missing required configuration "K" which has no default value.`
+    #[must_use]
+    pub fn missing(key: &str) -> Self {
+        let message = format!("Missing required configuration \"{key}\" which has no default value.");
+        Self { key: key.to_owned(), message }
+    }
+
+    /// Any other text.
+    #[must_use]
+    pub fn new(key: &str, message: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), message: message.into() }
+    }
+}
+
+/// Kafka's types of configuration values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConfigType {
+    /// `true` or `false`, in any case.
+    Boolean,
+    /// Text.
+    String,
+    /// 32 bits.
+    Int,
+    /// 16 bits.
+    Short,
+    /// 64 bits.
+    Long,
+    /// A number.
+    Double,
+    /// Comma separated.
+    List,
+    /// A class name.
+    Class,
+    /// Text that is never shown.
+    Password,
+}
+
+impl ConfigType {
+    /// The name in REST answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::String => "STRING",
+            Self::Int => "INT",
+            Self::Short => "SHORT",
+            Self::Long => "LONG",
+            Self::Double => "DOUBLE",
+            Self::List => "LIST",
+            Self::Class => "CLASS",
+            Self::Password => "PASSWORD",
+        }
+    }
+}
+
+/// How much a key matters to a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Importance {
+    /// HIGH.
+    High,
+    /// MEDIUM.
+    Medium,
+    /// LOW.
+    Low,
+}
+
+impl Importance {
+    /// The name in REST answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::High => "HIGH",
+            Self::Medium => "MEDIUM",
+            Self::Low => "LOW",
+        }
+    }
+}
+
+/// What a value must be beyond its type.
+#[derive(Debug, Clone, Copy)]
+pub enum Validator {
+    /// Anything of the type.
+    Any,
+    /// At least this.
+    AtLeast(i64),
+    /// One of these.
+    OneOf(&'static [&'static str]),
+    /// One of these, whatever the case.
+    OneOfIgnoringCase(&'static [&'static str]),
+    /// Not empty.
+    NonEmpty,
+    /// Says what is wrong with a value, if something is.
+    Check(fn(&str) -> Option<String>),
+}
+
+/// A key of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigKey {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ConfigType,
+    /// Value where none is given; `None`: the key is required.
+    pub default: Option<&'static str>,
+    /// Whether the default is `null` (then [`Self::default`] is `Some("")`).
+    pub null_default: bool,
+    /// What it must be.
+    pub validator: Validator,
+    /// How much it matters.
+    pub importance: Importance,
+    /// What it does.
+    pub doc: &'static str,
+    /// Group in user interfaces, empty for none.
+    pub group: &'static str,
+    /// Name in user interfaces; the key's own where empty.
+    pub display_name: &'static str,
+}
+
+impl ConfigKey {
+    /// A required key.
+    #[must_use]
+    pub const fn required(
+        name: &'static str,
+        kind: ConfigType,
+        importance: Importance,
+        doc: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            default: None,
+            null_default: false,
+            validator: Validator::Any,
+            importance,
+            doc,
+            group: "",
+            display_name: "",
+        }
+    }
+
+    /// A key with a default.
+    #[must_use]
+    pub const fn with_default(
+        name: &'static str,
+        kind: ConfigType,
+        default: &'static str,
+        importance: Importance,
+        doc: &'static str,
+    ) -> Self {
+        let mut key = Self::required(name, kind, importance, doc);
+        key.default = Some(default);
+        key
+    }
+
+    /// A key whose default is null.
+    #[must_use]
+    pub const fn nullable(
+        name: &'static str,
+        kind: ConfigType,
+        importance: Importance,
+        doc: &'static str,
+    ) -> Self {
+        let mut key = Self::with_default(name, kind, "", importance, doc);
+        key.null_default = true;
+        key
+    }
+
+    /// The same key with a validator.
+    #[must_use]
+    pub const fn valid(mut self, validator: Validator) -> Self {
+        self.validator = validator;
+        self
+    }
+
+    /// Checks a value as the user wrote it; gives it trimmed as Kafka does.
+    ///
+    /// # Errors
+    /// Names key, value and what is allowed. A password is not shown.
+    pub fn check<'a>(&self, value: &'a str) -> Result<&'a str, ConfigError> {
+        let trimmed = if self.kind == ConfigType::Password { value } else { value.trim() };
+        let shown = if self.kind == ConfigType::Password { "[hidden]" } else { trimmed };
+        let invalid = |why: String| ConfigError::invalid(self.name, shown, why);
+        let whole = |type_name: &str, min: i64, max: i64| match trimmed.parse::<i64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
+            _ => Err(invalid(format!("Not a number of type {type_name}"))),
+        };
+        let number = match self.kind {
+            ConfigType::Boolean
+                if trimmed.eq_ignore_ascii_case("true") || trimmed.eq_ignore_ascii_case("false") =>
+            {
+                None
+            }
+            ConfigType::Boolean => return Err(invalid("Expected value to be either true or false".into())),
+            ConfigType::Int => whole("INT", i32::MIN.into(), i32::MAX.into())?,
+            ConfigType::Short => whole("SHORT", i16::MIN.into(), i16::MAX.into())?,
+            ConfigType::Long => whole("LONG", i64::MIN, i64::MAX)?,
+            ConfigType::Double if trimmed.parse::<f64>().is_err() => {
+                return Err(invalid("Not a number of type DOUBLE".into()));
+            }
+            _ => None,
+        };
+        self.validate(trimmed, number).map_or(Ok(trimmed), |why| Err(invalid(why)))
+    }
+
+    fn validate(&self, value: &str, number: Option<i64>) -> Option<String> {
+        match self.validator {
+            Validator::Any => None,
+            Validator::AtLeast(least) => {
+                number.filter(|number| *number < least).map(|_| format!("Value must be at least {least}"))
+            }
+            Validator::OneOf(allowed) => {
+                (!allowed.contains(&value)).then(|| format!("String must be one of: {}", allowed.join(", ")))
+            }
+            Validator::OneOfIgnoringCase(allowed) => {
+                (!allowed.iter().any(|one| one.eq_ignore_ascii_case(value)))
+                    .then(|| format!("String must be one of (case insensitive): {}", allowed.join(", ")))
+            }
+            Validator::NonEmpty => value.is_empty().then(|| "String must be non-empty".to_owned()),
+            Validator::Check(check) => check(value),
+        }
+    }
+}
+
+/// A plugin's table.
+#[derive(Debug, Clone, Copy)]
+pub struct ConfigDef {
+    /// Its keys in the order in which they are shown.
+    pub keys: &'static [ConfigKey],
+}
+
+impl ConfigDef {
+    /// The key of that name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static ConfigKey> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// Every error of a configuration, in the order of the table.
+    #[must_use]
+    pub fn validate(&self, config: &ConfigMap) -> Vec<ConfigError> {
+        let check = |key: &ConfigKey| match config.get(key.name) {
+            Some(value) => key.check(value).err(),
+            None if key.default.is_none() => Some(ConfigError::missing(key.name)),
+            None => None,
+        };
+        self.keys.iter().filter_map(check).collect()
+    }
+
+    /// The values, defaults filled in.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse(&self, config: &ConfigMap) -> Result<ParsedConfig, ConfigError> {
+        if let Some(error) = self.validate(config).into_iter().next() {
+            return Err(error);
+        }
+        let value = |key: &ConfigKey| {
+            let given = config.get(key.name).map(|value| key.check(value).unwrap_or_default().to_owned());
+            let default = key.default.filter(|_| !key.null_default).map(str::to_owned);
+            Some((key.name, given.or(default)?))
+        };
+        Ok(ParsedConfig { values: self.keys.iter().filter_map(value).collect() })
+    }
+}
+
+/// A configuration that has been checked.
+#[derive(Clone, Default)]
+pub struct ParsedConfig {
+    values: IndexMap<&'static str, String>,
+}
+
+impl fmt::Debug for ParsedConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+impl ParsedConfig {
+    /// Text, `None` where the value is null.
+    #[must_use]
+    pub fn string(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// A boolean.
+    #[must_use]
+    pub fn boolean(&self, key: &str) -> bool {
+        self.string(key).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// A whole number; 0 where the table has none.
+    #[must_use]
+    pub fn long(&self, key: &str) -> i64 {
+        self.string(key).and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
+    /// A list: parts trimmed, none for an empty text.
+    #[must_use]
+    pub fn list(&self, key: &str) -> Vec<&str> {
+        match self.string(key).map(str::trim) {
+            None | Some("") => Vec::new(),
+            Some(text) => text.split(',').map(str::trim).collect(),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Values as Java prints them: `String.valueOf(value)`, what FileStreamSink writes.
+
+use chrono::{DateTime, Datelike, Utc};
+
+use super::{Batch, Range32, Schema, SchemaId, Value};
+
+/// Appends `String.valueOf(value)`: `Struct{a=1,b=x}` (null fields left out), `{a=1}`, `[1, 2]`, Java's numbers and
+/// dates. A `byte[]` prints as `[B@` and a hash of its content, where Java has an arbitrary number.
+pub fn java_string(batch: &Batch, schema: SchemaId, value: Value, out: &mut Vec<u8>) {
+    append(batch, batch.schema(schema), value, out);
+}
+
+fn append(batch: &Batch, schema: Option<&Schema>, value: Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Value::Int8(value) => integer(value, out),
+        Value::Int16(value) => integer(value, out),
+        Value::Int32(value) => integer(value, out),
+        Value::Int64(value) => integer(value, out),
+        Value::Float32(value) => java_float(value, out),
+        Value::Float64(value) => java_double(value, out),
+        Value::String(span) => out.extend_from_slice(batch.bytes(span)),
+        Value::Bytes(span) => {
+            let hash = content_hash(batch.bytes(span));
+            out.extend_from_slice(format!("[B@{hash:x}").as_bytes());
+        }
+        Value::Struct(range) => structure(batch, schema, range, out),
+        Value::Array(range) => {
+            let items = schema.and_then(|schema| schema.value.as_deref());
+            out.push(b'[');
+            for (index, item) in batch.items(range).iter().enumerate() {
+                if index > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                append(batch, items, *item, out);
+            }
+            out.push(b']');
+        }
+        Value::Map(range) => {
+            let (keys, values) =
+                schema.map_or((None, None), |schema| (schema.key.as_deref(), schema.value.as_deref()));
+            out.push(b'{');
+            for (index, (key, value)) in batch.entries(range).enumerate() {
+                if index > 0 {
+                    out.extend_from_slice(b", ");
+                }
+                append(batch, keys, key, out);
+                out.push(b'=');
+                append(batch, values, value, out);
+            }
+            out.push(b'}');
+        }
+        Value::Decimal(range) => {
+            let (unscaled, scale) = batch.decimal(range);
+            out.extend_from_slice(decimal_string(unscaled, scale).as_bytes());
+        }
+        Value::Date(ms) => date(ms, out),
+    }
+}
+
+fn structure(batch: &Batch, schema: Option<&Schema>, range: Range32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Struct{");
+    let mut first = true;
+    if let Some(schema) = schema {
+        for (field, value) in schema.fields.iter().zip(batch.items(range)) {
+            if value.is_null() {
+                continue;
+            }
+            if !first {
+                out.push(b',');
+            }
+            first = false;
+            out.extend_from_slice(field.name.as_bytes());
+            out.push(b'=');
+            append(batch, Some(&field.schema), *value, out);
+        }
+    }
+    out.push(b'}');
+}
+
+fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn content_hash(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(1, |hash: u32, byte| hash.wrapping_mul(31).wrapping_add((*byte as i8) as u32))
+}
+
+/// Appends a number as `Double.toString` (Java 19 and newer) prints it: `1.0`, `1.0E10`, `NaN`.
+pub fn java_double(value: f64, out: &mut Vec<u8>) {
+    let magnitude = value.abs();
+    if special(value.is_nan(), value.is_infinite(), value.is_sign_negative(), out) {
+        return;
+    }
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    // Within these bounds both write plain digits, and both the shortest ones.
+    if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        scientific(text, &format!("{value:.1e}"), out);
+    }
+}
+
+/// Appends a number as `Float.toString` (Java 19 and newer) prints it.
+pub fn java_float(value: f32, out: &mut Vec<u8>) {
+    let magnitude = value.abs();
+    if special(value.is_nan(), value.is_infinite(), value.is_sign_negative(), out) {
+        return;
+    }
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        scientific(text, &format!("{value:.1e}"), out);
+    }
+}
+
+fn special(nan: bool, infinite: bool, negative: bool, out: &mut Vec<u8>) -> bool {
+    let text: &[u8] = match (nan, infinite, negative) {
+        (true, ..) => b"NaN",
+        (_, true, false) => b"Infinity",
+        (_, true, true) => b"-Infinity",
+        _ => return false,
+    };
+    out.extend_from_slice(text);
+    true
+}
+
+/// The digits of `text` with one before the point, at least one after it, and the exponent. Where one digit would do,
+/// Java gives the nearest two: `two_digits`.
+fn scientific(text: &str, two_digits: &str, out: &mut Vec<u8>) {
+    let significant =
+        text.split('e').next().unwrap_or(text).bytes().filter(|b| matches!(b, b'1'..=b'9')).count();
+    let text = if significant == 1 { two_digits } else { text };
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut exponent: i32 = exponent.parse().unwrap_or(0);
+    let digits: String = [whole, fraction].concat();
+    let zeros = digits.len() - digits.trim_start_matches('0').len();
+    exponent += whole.len() as i32 - 1 - zeros as i32;
+    let digits = digits[zeros..].trim_end_matches('0');
+    let (first, rest) = digits.split_at(digits.len().min(1));
+    let sign = if negative { "-" } else { "" };
+    let rest = if rest.is_empty() { "0" } else { rest };
+    out.extend_from_slice(format!("{sign}{first}.{rest}E{exponent}").as_bytes());
+}
+
+/// `BigDecimal.toString()` of an unscaled value (two's complement, big-endian) and a scale.
+#[must_use]
+pub fn decimal_string(unscaled: &[u8], scale: i32) -> String {
+    let (negative, digits) = decimal_digits(unscaled);
+    let sign = if negative { "-" } else { "" };
+    if scale == 0 {
+        return format!("{sign}{digits}");
+    }
+    let adjusted = digits.len() as i64 - 1 - i64::from(scale);
+    if scale > 0 && adjusted >= -6 {
+        let scale = scale as usize;
+        let padded = format!("{digits:0>width$}", width = scale + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale);
+        return format!("{sign}{whole}.{fraction}");
+    }
+    let (first, rest) = digits.split_at(1);
+    let point = if rest.is_empty() { "" } else { "." };
+    let plus = if adjusted >= 0 { "+" } else { "" };
+    if adjusted == 0 {
+        format!("{sign}{first}{point}{rest}")
+    } else {
+        format!("{sign}{first}{point}{rest}E{plus}{adjusted}")
+    }
+}
+
+/// Sign and decimal digits of a two's complement number.
+fn decimal_digits(bytes: &[u8]) -> (bool, String) {
+    let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
+    if bytes.len() <= 16 {
+        let fill = if negative { -1_i128 } else { 0 };
+        let value = bytes.iter().fold(fill, |value, byte| (value << 8) | i128::from(*byte));
+        return (negative, value.unsigned_abs().to_string());
+    }
+    let mut magnitude: Vec<u8> = bytes.to_vec();
+    if negative {
+        let mut carry = true;
+        for byte in magnitude.iter_mut().rev() {
+            let (value, over) = (!*byte).overflowing_add(u8::from(carry));
+            *byte = value;
+            carry = over;
+        }
+    }
+    let mut groups = Vec::new();
+    while magnitude.iter().any(|byte| *byte != 0) {
+        let mut rest = 0_u64;
+        for byte in &mut magnitude {
+            let value = (rest << 8) | u64::from(*byte);
+            *byte = (value / 1_000_000_000) as u8;
+            rest = value % 1_000_000_000;
+        }
+        groups.push(rest);
+    }
+    let mut digits: String = groups.iter().rev().map(|group| format!("{group:09}")).collect();
+    digits = digits.trim_start_matches('0').to_owned();
+    if digits.is_empty() {
+        digits.push('0');
+    }
+    (negative, digits)
+}
+
+/// `java.util.Date.toString()` in UTC: `Thu Jan 01 00:00:00 UTC 1970`.
+fn date(ms: i64, out: &mut Vec<u8>) {
+    match DateTime::<Utc>::from_timestamp_millis(ms) {
+        Some(time) => {
+            let text = format!("{} {}", time.format("%a %b %d %H:%M:%S UTC"), time.year());
+            out.extend_from_slice(text.as_bytes());
+        }
+        None => out.extend_from_slice(format!("Date({ms})").as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn double(value: f64) -> String {
+        let mut out = Vec::new();
+        java_double(value, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn doubles_are_javas() {
+        for (value, text) in [
+            (1.0, "1.0"),
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1e10, "1.0E10"),
+            (1e-7, "1.0E-7"),
+            (1e7, "1.0E7"),
+            (9_999_999.0, "9999999.0"),
+            (0.001, "0.001"),
+            (0.000_9, "9.0E-4"),
+            (1_234_567_890_123.25, "1.23456789012325E12"),
+            (1e23, "1.0E23"),
+            (f64::MAX, "1.7976931348623157E308"),
+            (f64::MIN_POSITIVE, "2.2250738585072014E-308"),
+            (5e-324, "4.9E-324"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(double(value), text);
+        }
+    }
+
+    #[test]
+    fn decimals_are_javas() {
+        assert_eq!(decimal_string(&[0x27, 0x10], 2), "100.00");
+        assert_eq!(decimal_string(&[1], -3), "1E+3");
+        assert_eq!(decimal_string(&[0xff], 1), "-0.1");
+        assert_eq!(decimal_string(&[1], 7), "1E-7");
+        assert_eq!(decimal_string(&[12], 10), "1.2E-9");
+        let mut large = vec![0x7f];
+        large.extend([0xff; 20]);
+        assert_eq!(decimal_string(&large, 0), "187072209578355573530071658587684226515959365500927");
+        let mut smallest = vec![0x80];
+        smallest.extend([0; 16]);
+        assert_eq!(decimal_string(&smallest, 0), "-43556142965880123323311949751266331066368");
+    }
+}
