@@ -15,7 +15,9 @@ use bytes::Bytes;
 
 pub use protocol::{Assignment, NO_GENERATION, Subscription};
 
-use super::{DecodeError, TopicPartition};
+pub use super::TopicPartition;
+
+use super::DecodeError;
 
 /// How many partitions each topic has. Topics that don't exist are left out.
 pub type PartitionCounts = BTreeMap<Arc<str>, i32>;

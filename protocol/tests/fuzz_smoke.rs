@@ -1,0 +1,115 @@
+//! The fuzz targets of `fuzz/` on seeds mutated a bounded number of times: what stable Rust and a minute can find.
+
+#[path = "../../fuzz/targets.rs"]
+mod targets;
+
+use aqueduct_protocol::wire::assignor::{Assignor, TopicPartition};
+use aqueduct_protocol::wire::compression::{Compression, CompressionLevel, Compressor};
+use bytes::BytesMut;
+use kafka_protocol::messages::fetch_response as fetch;
+use kafka_protocol::messages::{FetchResponse, TopicName};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+
+const ROUNDS: usize = 15_000;
+/// Fixed, so that a failure happens again.
+const SEED: u64 = 0x5eed;
+
+fn mutate(random: &mut fastrand::Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
+    const EDGES: [u8; 8] = [0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff];
+    let mut bytes = seeds[random.usize(..seeds.len())].clone();
+    for _ in 0..random.usize(1..6) {
+        let at = random.usize(..=bytes.len());
+        match random.u8(..7) {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, random.u8(..)),
+            2 => bytes.extend(std::iter::repeat_with(|| random.u8(..)).take(at % 20)),
+            3 => {
+                let other = &seeds[random.usize(..seeds.len())];
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[random.usize(..=other.len())..]);
+            }
+            _ if at == bytes.len() => bytes.push(0),
+            4 => bytes[at] = EDGES[random.usize(..EDGES.len())],
+            5 => bytes[at] ^= 1 << random.u8(..8),
+            _ => drop(bytes.remove(at)),
+        }
+    }
+    bytes
+}
+
+fn smoke(seeds: &[Vec<u8>], target: fn(&[u8])) {
+    assert!(!seeds.is_empty());
+    let mut random = fastrand::Rng::with_seed(SEED);
+    for seed in seeds {
+        target(seed);
+    }
+    for _ in 0..ROUNDS {
+        target(&mutate(&mut random, seeds));
+    }
+}
+
+fn golden() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let names = ["none", "gzip", "snappy", "lz4", "zstd", "transactions"];
+    names.map(|name| std::fs::read(format!("{folder}/{name}.log")).expect("a golden file")).to_vec()
+}
+
+#[test]
+fn record_batch() {
+    smoke(&golden(), targets::record_batch);
+}
+
+#[test]
+fn decompression() {
+    let plain = b"some text that is long enough to be worth it, text that is long enough ".repeat(20);
+    let packed = Compression::ALL.map(|codec| {
+        let mut compressor = Compressor::new();
+        let packed = compressor.compress(codec, CompressionLevel::DEFAULT, &plain).expect("compresses");
+        [&[codec.id() as u8], packed].concat()
+    });
+    smoke(&packed, targets::decompression);
+}
+
+#[test]
+fn fetch_response() {
+    let seeds: Vec<_> = [4i16, 7, 11, 12, 16, 18]
+        .into_iter()
+        .map(|version| {
+            let partition = fetch::PartitionData::default()
+                .with_high_watermark(9)
+                .with_aborted_transactions(Some(vec![fetch::AbortedTransaction::default()]))
+                .with_records(Some(golden().swap_remove(0).into()));
+            let mut topic = fetch::FetchableTopicResponse::default().with_partitions(vec![partition; 2]);
+            if version < 13 {
+                topic.topic = TopicName(StrBytes::from_static_str("orders"));
+            }
+            let mut bytes = BytesMut::from(&[(version - 4) as u8][..]);
+            let response = FetchResponse::default().with_responses(vec![topic]);
+            response.encode(&mut bytes, version).expect("encodes");
+            bytes.to_vec()
+        })
+        .collect();
+    smoke(&seeds, targets::fetch_response);
+}
+
+#[test]
+fn scram() {
+    let seeds = [
+        "n,,n=user,r=nonce",
+        "n,,n=us=3Der,r=nonce,tokenauth=true",
+        "r=nonceXYZ,s=c2FsdA==,i=40",
+        "c=biws,r=noncemore,p=AAAA",
+        "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+        "e=invalid-proof",
+    ];
+    smoke(&seeds.map(|seed| seed.as_bytes().to_vec()), targets::scram);
+}
+
+#[test]
+fn assignor() {
+    let owned = [TopicPartition::new("a", 0), TopicPartition::new("a", 7), TopicPartition::new("b", 1)];
+    let subscription = |assignor: Assignor| {
+        assignor.subscription(&["a".into(), "b".into()], &owned, &owned, 3, Some("rack")).encode().to_vec()
+    };
+    smoke(&Assignor::ALL.map(subscription), targets::assignor);
+}
