@@ -8,8 +8,10 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Req
 
 use crate::api;
 use crate::error::RequestError;
+use crate::groups;
 use crate::server::Peer;
 use crate::state::Shared;
+use crate::txn;
 
 /// What a handler gets beside the request itself.
 #[derive(Debug)]
@@ -79,7 +81,6 @@ macro_rules! now {
 }
 
 /// The same for a handler that may wait.
-#[expect(unused_macros)]
 macro_rules! later {
     ($request:ty, $handler:path, $context:expr, $head:expr, $body:expr) => {{
         let request: $request = decode($head, $body)?;
@@ -111,6 +112,70 @@ async fn handle(
         ApiKey::FindCoordinator => now!(FindCoordinatorRequest, api::cluster::find_coordinator, c, h, body),
         ApiKey::CreateTopics => now!(CreateTopicsRequest, crate::topics::admin::create_topics, c, h, body),
         ApiKey::DeleteTopics => now!(DeleteTopicsRequest, crate::topics::admin::delete_topics, c, h, body),
+        ApiKey::CreatePartitions => {
+            now!(CreatePartitionsRequest, crate::topics::admin::create_partitions, c, h, body)
+        }
+        ApiKey::DeleteRecords => now!(DeleteRecordsRequest, api::offsets::delete_records, c, h, body),
+        ApiKey::OffsetForLeaderEpoch => {
+            now!(OffsetForLeaderEpochRequest, api::offsets::offset_for_leader_epoch, c, h, body)
+        }
+        ApiKey::DescribeTopicPartitions => {
+            now!(DescribeTopicPartitionsRequest, api::metadata::describe_topic_partitions, c, h, body)
+        }
+        ApiKey::DescribeConfigs => now!(DescribeConfigsRequest, api::configs::describe_configs, c, h, body),
+        ApiKey::AlterConfigs => now!(AlterConfigsRequest, api::configs::alter_configs, c, h, body),
+        ApiKey::IncrementalAlterConfigs => {
+            now!(IncrementalAlterConfigsRequest, api::configs::incremental_alter, c, h, body)
+        }
+        ApiKey::DescribeCluster => now!(DescribeClusterRequest, api::cluster::describe_cluster, c, h, body),
+        ApiKey::DescribeLogDirs => now!(DescribeLogDirsRequest, api::cluster::describe_log_dirs, c, h, body),
+        ApiKey::DescribeAcls => now!(DescribeAclsRequest, api::cluster::describe_acls, c, h, body),
+        ApiKey::CreateAcls => now!(CreateAclsRequest, api::cluster::create_acls, c, h, body),
+        ApiKey::DeleteAcls => now!(DeleteAclsRequest, api::cluster::delete_acls, c, h, body),
+        ApiKey::ListPartitionReassignments => {
+            now!(ListPartitionReassignmentsRequest, api::cluster::list_reassignments, c, h, body)
+        }
+        _ => handle_coordinator(api, c, h, body).await,
+    }
+}
+
+/// The APIs of the group and transaction coordinators.
+async fn handle_coordinator(
+    api: ApiKey,
+    c: &Context<'_>,
+    h: &Head,
+    body: Bytes,
+) -> Result<Option<Vec<Bytes>>, RequestError> {
+    match api {
+        ApiKey::JoinGroup => later!(JoinGroupRequest, groups::api::join_group, c, h, body),
+        ApiKey::SyncGroup => later!(SyncGroupRequest, groups::api::sync_group, c, h, body),
+        ApiKey::Heartbeat => now!(HeartbeatRequest, groups::api::heartbeat, c, h, body),
+        ApiKey::LeaveGroup => now!(LeaveGroupRequest, groups::api::leave_group, c, h, body),
+        ApiKey::ConsumerGroupHeartbeat => {
+            now!(ConsumerGroupHeartbeatRequest, groups::consumer_api::heartbeat, c, h, body)
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            now!(ConsumerGroupDescribeRequest, groups::consumer_api::describe, c, h, body)
+        }
+        ApiKey::OffsetCommit => now!(OffsetCommitRequest, groups::offset_api::offset_commit, c, h, body),
+        ApiKey::OffsetFetch => now!(OffsetFetchRequest, groups::offset_api::offset_fetch, c, h, body),
+        ApiKey::OffsetDelete => now!(OffsetDeleteRequest, groups::offset_api::offset_delete, c, h, body),
+        ApiKey::ListGroups => now!(ListGroupsRequest, groups::admin::list_groups, c, h, body),
+        ApiKey::DescribeGroups => now!(DescribeGroupsRequest, groups::admin::describe_groups, c, h, body),
+        ApiKey::DeleteGroups => now!(DeleteGroupsRequest, groups::admin::delete_groups, c, h, body),
+        ApiKey::InitProducerId => now!(InitProducerIdRequest, txn::api::init_producer_id, c, h, body),
+        ApiKey::AddPartitionsToTxn => now!(AddPartitionsToTxnRequest, txn::api::add_partitions, c, h, body),
+        ApiKey::AddOffsetsToTxn => now!(AddOffsetsToTxnRequest, txn::api::add_offsets, c, h, body),
+        ApiKey::TxnOffsetCommit => {
+            now!(TxnOffsetCommitRequest, groups::offset_api::txn_offset_commit, c, h, body)
+        }
+        ApiKey::EndTxn => now!(EndTxnRequest, txn::api::end_txn, c, h, body),
+        ApiKey::WriteTxnMarkers => now!(WriteTxnMarkersRequest, txn::admin::write_markers, c, h, body),
+        ApiKey::ListTransactions => now!(ListTransactionsRequest, txn::admin::list, c, h, body),
+        ApiKey::DescribeTransactions => now!(DescribeTransactionsRequest, txn::admin::describe, c, h, body),
+        ApiKey::DescribeProducers => {
+            now!(DescribeProducersRequest, txn::admin::describe_producers, c, h, body)
+        }
         _ => Err(RequestError::Unsupported { key: h.key, version: h.version }),
     }
 }

@@ -21,6 +21,8 @@ mod dispatch;
 #[allow(dead_code)]
 mod error;
 #[allow(dead_code)]
+mod groups;
+#[allow(dead_code)]
 mod journal;
 #[allow(dead_code)]
 mod log;
@@ -29,7 +31,10 @@ mod server;
 #[allow(dead_code)]
 mod state;
 #[allow(dead_code)]
+mod tasks;
 mod topics;
+#[allow(dead_code)]
+mod txn;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,8 +73,9 @@ impl Broker {
             data = ?shared.config.data_dir,
             "embedded broker started: for development only (one node, no replication, no security)"
         );
+        let tasks = tokio::spawn(tasks::run(Arc::clone(&shared), stopped.clone()));
         let server = tokio::spawn(server::serve(listener, Arc::clone(&shared), stopped));
-        Ok(BrokerHandle { addr, stop, server, shared })
+        Ok(BrokerHandle { addr, stop, server, tasks, shared })
     }
 }
 
@@ -79,6 +85,7 @@ pub struct BrokerHandle {
     addr: SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
+    tasks: JoinHandle<()>,
     shared: Arc<Shared>,
 }
 
@@ -91,10 +98,12 @@ impl BrokerHandle {
 
     /// Closes all connections, syncs the logs and returns when that is done.
     pub async fn shutdown(self) {
-        let BrokerHandle { stop, server, shared, .. } = self;
+        let BrokerHandle { stop, server, tasks, shared, .. } = self;
         let _ = stop.send(true);
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the server task ended badly");
+        for task in [server, tasks] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the broker ended badly");
+            }
         }
         shared.close();
     }

@@ -13,10 +13,12 @@ use uuid::Uuid;
 
 use crate::config::BrokerConfig;
 use crate::error::BrokerError;
+use crate::groups::Groups;
 use crate::journal::{Journal, StateRecord};
 use crate::log::Log;
 use crate::topics::config::TopicConfig;
 use crate::topics::{Partition, Topic, Topics, check_name, partition_dir};
+use crate::txn::Transactions;
 
 /// Id of the only node.
 pub(crate) const NODE_ID: i32 = 1;
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) cluster_id: String,
     advertised: OnceLock<(StrBytes, i32)>,
     pub(crate) topics: RwLock<Topics>,
+    pub(crate) groups: Groups,
+    pub(crate) txns: Transactions,
     pub(crate) journal: Mutex<Journal>,
     logs: Option<PathBuf>,
 }
@@ -71,37 +75,41 @@ impl Shared {
     /// Opens the data folder, or starts empty in memory.
     pub(crate) fn open(config: BrokerConfig) -> Result<Shared, BrokerError> {
         let Some(dir) = config.data_dir.clone() else {
-            return Ok(Shared::with(config, new_cluster_id(), Topics::default(), Journal::in_memory(), None));
+            return Ok(Shared {
+                config,
+                cluster_id: new_cluster_id(),
+                advertised: OnceLock::new(),
+                topics: RwLock::default(),
+                groups: Groups::default(),
+                txns: Transactions::default(),
+                journal: Mutex::new(Journal::in_memory()),
+                logs: None,
+            });
         };
         let logs = dir.join(LOGS_FOLDER);
         std::fs::create_dir_all(&logs).map_err(BrokerError::storage(&logs))?;
         let path = dir.join(STATE_FILE);
         let records = Journal::read(&path).map_err(BrokerError::storage(&path))?;
-        let replayed = Replayed::from(records);
+        let (groups, txns) = (Groups::default(), Transactions::default());
+        let replayed = Replayed::from(records, &groups, &txns);
         let cluster_id = replayed.cluster_id.clone().unwrap_or_else(new_cluster_id);
         let topics = replayed.open_topics(&logs)?;
         remove_orphans(&logs, &topics);
         let records = std::iter::once(StateRecord::Cluster { id: cluster_id.clone() })
-            .chain(topics.all().into_iter().flat_map(|t| topic_records(&t)));
+            .chain(topics.all().into_iter().flat_map(|t| topic_records(&t)))
+            .chain(groups.records())
+            .chain(txns.records());
         let journal = Journal::rewrite(&path, records).map_err(BrokerError::storage(&path))?;
-        Ok(Shared::with(config, cluster_id, topics, journal, Some(logs)))
-    }
-
-    fn with(
-        config: BrokerConfig,
-        cluster_id: String,
-        topics: Topics,
-        journal: Journal,
-        logs: Option<PathBuf>,
-    ) -> Shared {
-        Shared {
+        Ok(Shared {
             config,
             cluster_id,
             advertised: OnceLock::new(),
             topics: RwLock::new(topics),
+            groups,
+            txns,
             journal: Mutex::new(journal),
-            logs,
-        }
+            logs: Some(logs),
+        })
     }
 
     /// Sets what clients are told to connect to, once the listener is bound.
@@ -284,7 +292,7 @@ struct Replayed {
 }
 
 impl Replayed {
-    fn from(records: Vec<StateRecord>) -> Replayed {
+    fn from(records: Vec<StateRecord>, groups: &Groups, txns: &Transactions) -> Replayed {
         let mut replayed = Replayed::default();
         for record in records {
             replayed.clean = matches!(record, StateRecord::CleanShutdown);
@@ -294,13 +302,17 @@ impl Replayed {
                     replayed.topics.insert(name, (id, partitions, configs));
                 }
                 StateRecord::TopicDeleted { name } => {
+                    groups.replay(StateRecord::TopicDeleted { name: name.clone() });
                     replayed.starts.retain(|(topic, _), _| *topic != name);
                     replayed.topics.shift_remove(&name);
                 }
                 StateRecord::LogStart { topic, partition, offset } => {
                     replayed.starts.insert((topic, partition), offset);
                 }
-                _ => {}
+                record @ (StateRecord::ProducerIds { .. } | StateRecord::Transaction(_)) => {
+                    txns.replay(record)
+                }
+                record => groups.replay(record),
             }
         }
         replayed

@@ -1,16 +1,27 @@
-//! ListOffsets.
+//! ListOffsets, OffsetForLeaderEpoch, DeleteRecords.
 
 use aqueduct_protocol::wire::compression::{DEFAULT_DECOMPRESSED_LIMIT, Decompressor};
 use aqueduct_protocol::wire::records::batches;
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
+use kafka_protocol::messages::{
+    DeleteRecordsRequest, DeleteRecordsResponse, ListOffsetsRequest, ListOffsetsResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+};
 
 use crate::dispatch::Context;
 use crate::log::{LEADER_EPOCH, Piece};
+use crate::state::now_ms;
 use crate::topics::Topic;
 
 /// Special timestamps of ListOffsets.
@@ -95,4 +106,67 @@ fn first_at(piece: Piece, timestamp: i64, start: i64) -> Result<Found, ResponseE
         .map_err(|_| ResponseError::CorruptMessage)?;
     let found = records.iter().find(|r| r.timestamp() >= timestamp && r.offset() >= start);
     Ok(found.map_or((-1, -1), |r| (r.offset(), r.timestamp())))
+}
+
+/// OffsetForLeaderEpoch: there is one epoch, which reaches to the end of the log.
+pub(crate) fn offset_for_leader_epoch(
+    c: &Context<'_>,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
+    let topics = request.topics.into_iter().map(|asked| {
+        let topic = c.shared.topics.read().get(&asked.topic);
+        let one = |p: &OffsetForLeaderPartition| {
+            let answer = EpochEndOffset::default().with_partition(p.partition);
+            let Some(partition) = topic.as_ref().and_then(|t| t.partition(p.partition)) else {
+                return answer.with_error_code(ResponseError::UnknownTopicOrPartition.code());
+            };
+            if p.current_leader_epoch > LEADER_EPOCH {
+                return answer.with_error_code(ResponseError::UnknownLeaderEpoch.code());
+            }
+            if p.leader_epoch != LEADER_EPOCH {
+                return answer;
+            }
+            answer.with_leader_epoch(LEADER_EPOCH).with_end_offset(partition.log.lock().end_offset())
+        };
+        OffsetForLeaderTopicResult::default()
+            .with_partitions(asked.partitions.iter().map(one).collect())
+            .with_topic(asked.topic)
+    });
+    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+}
+
+/// DeleteRecords: moves the start of logs.
+pub(crate) fn delete_records(c: &Context<'_>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    let topics = request.topics.into_iter().map(|asked| {
+        let topic = c.shared.topics.read().get(&asked.name);
+        let one = |p: &kafka_protocol::messages::delete_records_request::DeleteRecordsPartition| {
+            let result = DeleteRecordsPartitionResult::default().with_partition_index(p.partition_index);
+            match delete_before(c, topic.as_deref(), p.partition_index, p.offset) {
+                Ok(low) => result.with_low_watermark(low),
+                Err(code) => result.with_error_code(code).with_low_watermark(-1),
+            }
+        };
+        DeleteRecordsTopicResult::default()
+            .with_partitions(asked.partitions.iter().map(one).collect())
+            .with_name(asked.name)
+    });
+    DeleteRecordsResponse::default().with_topics(topics.collect())
+}
+
+fn delete_before(c: &Context<'_>, topic: Option<&Topic>, index: i32, offset: i64) -> Result<i64, i16> {
+    let topic = topic.ok_or(ResponseError::UnknownTopicOrPartition.code())?;
+    let partition = topic.partition(index).ok_or(ResponseError::UnknownTopicOrPartition.code())?;
+    if !topic.config.read().log.delete {
+        return Err(ResponseError::PolicyViolation.code());
+    }
+    let mut log = partition.log.lock();
+    let to = if offset == -1 { log.end_offset() } else { offset };
+    if to < 0 || to > log.end_offset() {
+        return Err(ResponseError::OffsetOutOfRange.code());
+    }
+    if to > log.start_offset() {
+        // Noted first: a log that starts too early after a crash is worse than one that is cut again.
+        c.shared.record_log_start(&topic.name, index, to).map_err(|refusal| refusal.code)?;
+    }
+    log.delete_before(to, now_ms()).map_err(|_| ResponseError::KafkaStorageError.code())
 }

@@ -1,5 +1,6 @@
 //! Produce: raw batches into logs.
 
+use aqueduct_protocol::wire::records::BatchHeader;
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -8,10 +9,14 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use crate::dispatch::Context;
 use crate::state::{Refusal, now_ms};
-use crate::topics::Topic;
+use crate::topics::{Partition, Topic};
+use crate::txn::ProducerId;
 
 /// First version with topic ids instead of names.
 const TOPIC_IDS: i16 = 13;
+
+/// First version whose transactional batches join their transaction by themselves (KIP-890).
+const TRANSACTIONS_V2: i16 = 12;
 
 /// Where and when a batch was appended.
 struct Done {
@@ -24,6 +29,7 @@ struct Done {
 pub(crate) fn produce(c: &Context<'_>, request: ProduceRequest) -> ProduceResponse {
     let valid_acks = matches!(request.acks, -1..=1);
     let now = now_ms();
+    let transactional_id = request.transactional_id.map(|id| id.0);
     let responses = request
         .topic_data
         .into_iter()
@@ -38,7 +44,7 @@ pub(crate) fn produce(c: &Context<'_>, request: ProduceRequest) -> ProduceRespon
                     return Err(Refusal::new(ResponseError::InvalidRequiredAcks, "acks must be 0, 1 or -1"));
                 }
                 let topic = topic.as_ref().map_err(Refusal::clone)?;
-                append(topic, partition.index, partition.records.as_ref(), now)
+                append(c, transactional_id.as_deref(), topic, partition, now)
             })
         })
         .collect();
@@ -83,14 +89,40 @@ fn produce_topic(
         .with_partition_responses(data.partition_data.into_iter().map(one).collect())
 }
 
-fn append(topic: &Topic, index: i32, records: Option<&Bytes>, now: i64) -> Result<Done, Refusal> {
+/// Finds the partition and appends, through the transaction coordinator when the batch is transactional.
+fn append(
+    c: &Context<'_>,
+    transactional_id: Option<&str>,
+    topic: &Topic,
+    data: &PartitionProduceData,
+    now: i64,
+) -> Result<Done, Refusal> {
+    let index = data.index;
     let Some(partition) = topic.partition(index) else {
         let reason = format!("topic {} has no partition {index}", topic.name);
         return Err(Refusal::new(ResponseError::UnknownTopicOrPartition, reason));
     };
-    let Some(records) = records else {
+    let Some(records) = &data.records else {
         return Err(Refusal::new(ResponseError::InvalidRecord, "no records for the partition"));
     };
+    let header = BatchHeader::parse(records)
+        .map_err(|error| Refusal::new(ResponseError::CorruptMessage, error.to_string()))?;
+    if !header.attributes.is_transactional() {
+        return append_to(topic, &partition, records, now);
+    }
+    let Some(id) = transactional_id else {
+        let reason = "a transactional batch in a request without a transactional id";
+        return Err(Refusal::new(ResponseError::InvalidProducerIdMapping, reason));
+    };
+    let producer = ProducerId { id: header.producer_id, epoch: header.producer_epoch };
+    let implicit = c.version >= TRANSACTIONS_V2;
+    let place = (topic.name.as_str(), index);
+    c.shared
+        .txns
+        .append(c.shared, id, producer, place, implicit, || append_to(topic, &partition, records, now))
+}
+
+fn append_to(topic: &Topic, partition: &Partition, records: &Bytes, now: i64) -> Result<Done, Refusal> {
     let config = topic.config.read().log.clone();
     let mut log = partition.log.lock();
     let appended = log

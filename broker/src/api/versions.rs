@@ -1,8 +1,9 @@
 //! ApiVersions: what this broker speaks, and nothing else.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::StrBytes;
 
 use crate::dispatch::Context;
 
@@ -16,6 +17,40 @@ const SUPPORTED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::ApiVersions, 0, 4),
     (ApiKey::CreateTopics, 2, 7),
     (ApiKey::DeleteTopics, 1, 6),
+    (ApiKey::OffsetCommit, 2, 9),
+    (ApiKey::OffsetFetch, 1, 9),
+    (ApiKey::JoinGroup, 0, 9),
+    (ApiKey::Heartbeat, 0, 4),
+    (ApiKey::LeaveGroup, 0, 5),
+    (ApiKey::SyncGroup, 0, 5),
+    (ApiKey::DescribeGroups, 0, 6),
+    (ApiKey::ListGroups, 0, 5),
+    (ApiKey::DeleteRecords, 0, 2),
+    (ApiKey::InitProducerId, 0, 5),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4),
+    (ApiKey::AddPartitionsToTxn, 0, 3),
+    (ApiKey::AddOffsetsToTxn, 0, 4),
+    (ApiKey::EndTxn, 0, 5),
+    (ApiKey::WriteTxnMarkers, 1, 1),
+    (ApiKey::TxnOffsetCommit, 0, 5),
+    (ApiKey::DescribeAcls, 1, 3),
+    (ApiKey::CreateAcls, 1, 3),
+    (ApiKey::DeleteAcls, 1, 3),
+    (ApiKey::DescribeConfigs, 1, 4),
+    (ApiKey::AlterConfigs, 0, 2),
+    (ApiKey::DescribeLogDirs, 1, 4),
+    (ApiKey::CreatePartitions, 0, 3),
+    (ApiKey::DeleteGroups, 0, 2),
+    (ApiKey::IncrementalAlterConfigs, 0, 1),
+    (ApiKey::ListPartitionReassignments, 0, 0),
+    (ApiKey::OffsetDelete, 0, 0),
+    (ApiKey::DescribeCluster, 0, 2),
+    (ApiKey::DescribeProducers, 0, 0),
+    (ApiKey::DescribeTransactions, 0, 0),
+    (ApiKey::ListTransactions, 0, 2),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    (ApiKey::ConsumerGroupDescribe, 0, 1),
+    (ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
 /// Whether a request of this version is answered.
@@ -37,9 +72,35 @@ pub(crate) fn unsupported() -> ApiVersionsResponse {
         .with_api_keys(versions())
 }
 
+/// Features that are on, with their level: the second transaction protocol (KIP-890), the new group protocol (KIP-848).
+const FEATURES: &[(&str, i16)] = &[("transaction.version", 2), ("group.version", 1)];
+
+/// First version that may carry features.
+const FEATURES_SINCE: i16 = 3;
+
+/// First version whose clients accept features that can be off (lowest level 0).
+const ZERO_LEVELS: i16 = 4;
+
 /// ApiVersions.
-pub(crate) fn api_versions(_: &Context<'_>, _: ApiVersionsRequest) -> ApiVersionsResponse {
-    ApiVersionsResponse::default().with_api_keys(versions()).with_finalized_features_epoch(0)
+pub(crate) fn api_versions(c: &Context<'_>, _: ApiVersionsRequest) -> ApiVersionsResponse {
+    let response = ApiVersionsResponse::default().with_api_keys(versions());
+    if c.version < FEATURES_SINCE {
+        return response;
+    }
+    let name = |name: &'static str| StrBytes::from_static_str(name);
+    let finalized = FEATURES.iter().map(|(feature, level)| {
+        FinalizedFeatureKey::default()
+            .with_name(name(feature))
+            .with_max_version_level(*level)
+            .with_min_version_level(*level)
+    });
+    let supported = FEATURES.iter().filter(|_| c.version >= ZERO_LEVELS).map(|(feature, level)| {
+        SupportedFeatureKey::default().with_name(name(feature)).with_min_version(0).with_max_version(*level)
+    });
+    response
+        .with_supported_features(supported.collect())
+        .with_finalized_features(finalized.collect())
+        .with_finalized_features_epoch(0)
 }
 
 #[cfg(test)]

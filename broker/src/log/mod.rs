@@ -15,7 +15,7 @@ use aqueduct_protocol::wire::records::{BatchHeader, ControlType, HEADER_LEN, Rec
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 
-pub(crate) use producers::{AbortedTxn, Marker, ProducerStates};
+pub(crate) use producers::{AbortedTxn, Marker, ProducerEntry, ProducerStates};
 pub(crate) use segment::Piece;
 use segment::Segment;
 

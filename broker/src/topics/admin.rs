@@ -1,12 +1,15 @@
-//! CreateTopics, DeleteTopics.
+//! CreateTopics, DeleteTopics, CreatePartitions.
 
 use indexmap::IndexMap;
 use kafka_protocol::ResponseError;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
+use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
 use kafka_protocol::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -149,7 +152,49 @@ fn delete_one(c: &Context<'_>, name: Option<TopicName>, id: Uuid) -> DeletableTo
     let result = DeletableTopicResult::default().with_name(name.clone()).with_topic_id(id);
     let Some(name) = name else { return result.with_error_code(ResponseError::UnknownTopicId.code()) };
     match c.shared.delete_topic(&name) {
-        Ok(topic) => result.with_topic_id(topic.id),
+        Ok(topic) => {
+            c.shared.groups.topic_deleted(&topic.name);
+            result.with_topic_id(topic.id)
+        }
         Err(refusal) => result.with_error_code(refusal.code).with_error_message(Some(text(&refusal.reason))),
     }
+}
+
+/// CreatePartitions.
+pub(crate) fn create_partitions(
+    c: &Context<'_>,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let one = |topic: CreatePartitionsTopic| {
+        let done = grow(c, &topic, request.validate_only);
+        let result = CreatePartitionsTopicResult::default().with_name(topic.name);
+        match done {
+            Ok(()) => result.with_error_message(None),
+            Err(refusal) => {
+                result.with_error_code(refusal.code).with_error_message(Some(text(&refusal.reason)))
+            }
+        }
+    };
+    CreatePartitionsResponse::default().with_results(request.topics.into_iter().map(one).collect())
+}
+
+fn grow(c: &Context<'_>, asked: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refusal> {
+    let topic = c.shared.topic_or_create(&asked.name, false)?;
+    let have = topic.partition_count();
+    if asked.count <= have {
+        let reason = format!(
+            "The topic {} currently has {have} partition(s); {} would not be an increase.",
+            topic.name, asked.count
+        );
+        return Err(Refusal::new(ResponseError::InvalidPartitions, reason));
+    }
+    let count = check_count(asked.count)?;
+    if let Some(assignments) = &asked.assignments {
+        let here = assignments.iter().all(|a| a.broker_ids.iter().map(|b| b.0).eq([NODE_ID]));
+        if !here || assignments.len() as i32 != count - have {
+            let reason = format!("the new partitions must each be assigned to broker {NODE_ID}");
+            return Err(Refusal::new(ResponseError::InvalidReplicaAssignment, reason));
+        }
+    }
+    if validate_only { Ok(()) } else { c.shared.grow_topic(&topic, count) }
 }

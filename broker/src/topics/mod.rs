@@ -82,10 +82,6 @@ impl Topics {
         self.by_id.get(id).cloned()
     }
 
-    /// By name, or by id when the name is empty (newer request versions).
-    pub(crate) fn resolve(&self, name: &str, id: &Uuid) -> Option<Arc<Topic>> {
-        if name.is_empty() { self.get_by_id(id) } else { self.get(name) }
-    }
 
     /// Every topic, ordered by name.
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
