@@ -4,6 +4,7 @@
 //! once per batch, never per record; a future is boxed once per batch at most.
 
 mod stop;
+mod task;
 
 use std::fmt;
 use std::future::Future;
@@ -13,6 +14,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 pub use stop::StopSignal;
+pub use task::{
+    Connector, ConnectorPlugin, Durability, ExactlyOnceSupport, FailedRecord, OffsetReader, PutOutcome,
+    Registry, SinkTask, SinkTaskContext, SourceTask, SourceTaskContext, Task, Ticket,
+};
 
 /// A boxed future that may borrow from its task.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -5,7 +5,7 @@
 //! memory is reserved, so a hostile file costs no more than its own size.
 
 /// An entry of the map; Java allows a null key and null values (a null value is a tombstone: an offset that was reset).
-pub type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
+pub(super) type Entry = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// What is wrong with a serialized map, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads the map, in the order of the file. Any bucket count and any order are accepted, as by Java.
-pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, JavaMapError> {
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, JavaMapError> {
     let mut reader = Reader { bytes, at: 0, arrays: Vec::new(), array_class_seen: false };
     reader.expect(&STREAM_HEADER, "no Java serialization header")?;
     reader.expect(MAP_OBJECT, "an object that is not a java.util.HashMap")?;
@@ -125,7 +125,9 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Entry>, JavaMapError> {
 }
 
 /// Writes the map as the JVM's `ObjectOutputStream` would, in the order given.
-pub fn write<'a>(entries: impl ExactSizeIterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>) -> Vec<u8> {
+pub(super) fn write<'a>(
+    entries: impl ExactSizeIterator<Item = (Option<&'a [u8]>, Option<&'a [u8]>)>,
+) -> Vec<u8> {
     let mut buckets = MIN_BUCKETS;
     while entries.len() > buckets / 4 * 3 {
         buckets *= 2;

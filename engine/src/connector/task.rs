@@ -1,0 +1,256 @@
+//! The traits that connectors implement.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use super::{BoxFuture, ConfigMap, ConnectError, ConnectorKind, OffsetMap, StopSignal, TopicPartition};
+use crate::config::ConfigDef;
+use crate::data::{Batch, RecordError};
+
+/// Whether a source connector can take part in exactly-once delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExactlyOnceSupport {
+    /// With the given configuration it can.
+    Supported,
+    /// With the given configuration it cannot.
+    Unsupported,
+}
+
+/// One kind of connector, as the registry lists it.
+pub trait ConnectorPlugin: Send + Sync {
+    /// The connector's full class name as in the JVM; its simple name, with and without `Connector`, is an alias.
+    fn class(&self) -> &'static str;
+    /// The task's full class name as in the JVM.
+    fn task_class(&self) -> &'static str;
+    /// The version that REST shows.
+    fn version(&self) -> &'static str;
+    /// Source or sink.
+    fn kind(&self) -> ConnectorKind;
+    /// The connector's own keys; the worker adds the framework's.
+    fn config_def(&self) -> &'static ConfigDef;
+    /// A new connector instance.
+    fn connector(&self) -> Box<dyn Connector>;
+    /// A new task instance, of the plugin's kind.
+    fn task(&self) -> Task;
+}
+
+/// A task of either kind.
+pub enum Task {
+    /// A source task.
+    Source(Box<dyn SourceTask>),
+    /// A sink task.
+    Sink(Box<dyn SinkTask>),
+}
+
+/// The part of a connector that runs once per connector: it checks the configuration and splits the work into tasks.
+pub trait Connector: Send {
+    /// Begins with a configuration that has passed the plugin's `config_def`.
+    fn start<'a>(&'a mut self, config: &'a ConfigMap) -> BoxFuture<'a, Result<(), ConnectError>>;
+    /// One configuration per task, at most `max_tasks` (≥ 1).
+    fn task_configs(&mut self, max_tasks: usize) -> Result<Vec<ConfigMap>, ConnectError>;
+    /// Ends what `start` began.
+    fn stop(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    /// Whether the configuration allows exactly-once delivery (sources).
+    fn exactly_once_support(&self, _config: &ConfigMap) -> ExactlyOnceSupport {
+        ExactlyOnceSupport::Unsupported
+    }
+}
+
+/// Reads the offsets that were committed for a source.
+pub trait OffsetReader: Send + Sync {
+    /// The offset last committed for the source partition.
+    fn offset<'a>(
+        &'a self,
+        partition: &'a OffsetMap,
+    ) -> BoxFuture<'a, Result<Option<OffsetMap>, ConnectError>>;
+}
+
+/// What a source task may use of its worker.
+#[derive(Clone)]
+pub struct SourceTaskContext {
+    /// The connector's name.
+    pub connector: Arc<str>,
+    /// The task's number.
+    pub task: usize,
+    /// Committed offsets.
+    pub offsets: Arc<dyn OffsetReader>,
+    /// Raised when the task shall end; `poll` has to return soon after.
+    pub stop: StopSignal,
+}
+
+/// The part of a source that moves data.
+pub trait SourceTask: Send {
+    /// Begins with the task's configuration.
+    fn start<'a>(
+        &'a mut self,
+        config: &'a ConfigMap,
+        context: SourceTaskContext,
+    ) -> BoxFuture<'a, Result<(), ConnectError>>;
+
+    /// Appends records to the empty `batch`, each with its source position; none after waiting about a second at most.
+    ///
+    /// Positions are in order for each source partition: the worker commits one when its records and all before them are
+    /// acknowledged. A retriable error counts as no records. Returns soon after the stop signal.
+    fn poll<'a>(&'a mut self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), ConnectError>>;
+
+    /// The worker has committed offsets.
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), ConnectError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Ends what `start` began; called after the last `poll` and commit.
+    fn stop(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What a sink task may use of its worker.
+#[derive(Clone)]
+pub struct SinkTaskContext {
+    /// The connector's name.
+    pub connector: Arc<str>,
+    /// The task's number.
+    pub task: usize,
+    /// Raised when the task shall end; waits inside `put` have to end soon after.
+    pub stop: StopSignal,
+}
+
+/// How far a put batch has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// The task holds it and will write it; only the next `flush` makes it durable.
+    Accepted,
+    /// It and everything put before it survive a crash of the worker: its offsets may be committed.
+    Durable,
+}
+
+/// A record that the target refused, by its index in the batch; the rest of the batch went on.
+#[derive(Debug)]
+pub struct FailedRecord {
+    /// Index in the batch.
+    pub record: usize,
+    /// Why.
+    pub error: RecordError,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct PutOutcome {
+    /// Accepted or durable; durable is cumulative.
+    pub durability: Durability,
+    /// Records that the target refused: the worker reports them as `errors.*` says.
+    pub failed: Vec<FailedRecord>,
+}
+
+/// The promise of a put: resolves to what became of the batch.
+pub struct Ticket(TicketState);
+
+enum TicketState {
+    Ready(Option<Result<PutOutcome, ConnectError>>),
+    Pending(oneshot::Receiver<Result<PutOutcome, ConnectError>>),
+}
+
+impl Ticket {
+    /// Accepted already, with no failed record.
+    pub fn accepted() -> Ticket {
+        Ticket::ready(PutOutcome { durability: Durability::Accepted, failed: Vec::new() })
+    }
+
+    /// Durable already, with no failed record.
+    pub fn durable() -> Ticket {
+        Ticket::ready(PutOutcome { durability: Durability::Durable, failed: Vec::new() })
+    }
+
+    /// The outcome is known already.
+    pub fn ready(outcome: PutOutcome) -> Ticket {
+        Ticket(TicketState::Ready(Some(Ok(outcome))))
+    }
+
+    /// The outcome comes later, by the sender; a dropped sender is a fatal error.
+    pub fn pending() -> (oneshot::Sender<Result<PutOutcome, ConnectError>>, Ticket) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Ticket(TicketState::Pending(receiver)))
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<PutOutcome, ConnectError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let gone = || ConnectError::fatal("the sink task dropped a batch without telling what became of it");
+        match &mut self.get_mut().0 {
+            TicketState::Ready(outcome) => Poll::Ready(outcome.take().unwrap_or_else(|| Err(gone()))),
+            TicketState::Pending(receiver) => {
+                Pin::new(receiver).poll(cx).map(|outcome| outcome.unwrap_or_else(|_| Err(gone())))
+            }
+        }
+    }
+}
+
+/// The part of a sink that moves data.
+pub trait SinkTask: Send {
+    /// Begins with the task's configuration.
+    fn start<'a>(
+        &'a mut self,
+        config: &'a ConfigMap,
+        context: SinkTaskContext,
+    ) -> BoxFuture<'a, Result<(), ConnectError>>;
+
+    /// The task gets these partitions.
+    fn open<'a>(&'a mut self, _partitions: &'a [TopicPartition]) -> BoxFuture<'a, Result<(), ConnectError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Takes a batch (shared: the worker keeps it for the dead letter queue until the ticket resolves). Only its live
+    /// records count. After a retriable error nothing of the batch has been taken: the worker gives the same batch again.
+    ///
+    /// An empty batch comes on idle polls, for tasks that write by time.
+    fn put(&mut self, batch: Arc<Batch>) -> BoxFuture<'_, Result<Ticket, ConnectError>>;
+
+    /// A barrier: when it resolves, everything put before is durable. Called before offsets are committed.
+    fn flush(&mut self) -> BoxFuture<'_, Result<(), ConnectError>>;
+
+    /// The task loses these partitions; called after the flush and commit of what was put.
+    fn close<'a>(&'a mut self, _partitions: &'a [TopicPartition]) -> BoxFuture<'a, Result<(), ConnectError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Ends what `start` began.
+    fn stop(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The connectors of this binary: an explicit list, nothing is scanned.
+#[derive(Clone)]
+pub struct Registry {
+    plugins: Arc<[Arc<dyn ConnectorPlugin>]>,
+}
+
+impl Registry {
+    /// A registry of these plugins, listed as the JVM lists them: sinks first, then by class.
+    pub fn new(mut plugins: Vec<Arc<dyn ConnectorPlugin>>) -> Registry {
+        plugins.sort_by_key(|plugin| (plugin.kind() == ConnectorKind::Source, plugin.class()));
+        Registry { plugins: plugins.into() }
+    }
+
+    /// All plugins.
+    pub fn plugins(&self) -> &[Arc<dyn ConnectorPlugin>] {
+        &self.plugins
+    }
+
+    /// The plugin of a full class name or of an alias: the simple name with or without `Connector`.
+    pub fn find(&self, class: &str) -> Option<&Arc<dyn ConnectorPlugin>> {
+        let named = |plugin: &&Arc<dyn ConnectorPlugin>| {
+            let simple = plugin.class().rsplit('.').next().unwrap_or_default();
+            class == plugin.class() || class == simple || Some(class) == simple.strip_suffix("Connector")
+        };
+        self.plugins.iter().find(named)
+    }
+}
