@@ -5,6 +5,7 @@ mod connection;
 mod handshake;
 mod metadata;
 mod network;
+pub mod producer;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
