@@ -27,6 +27,8 @@ pub struct BrokerConfig {
     pub consumer_session_timeout: Duration,
     /// Largest transaction timeout a producer may ask for (`transaction.max.timeout.ms`).
     pub transaction_max_timeout: Duration,
+    /// Highest transaction protocol offered to clients (feature `transaction.version`): 1 is KIP-98, 2 adds KIP-890.
+    pub transaction_version: i16,
     /// How often retention and compaction run (`log.retention.check.interval.ms`).
     pub cleanup_interval: Duration,
 }
@@ -44,6 +46,7 @@ impl Default for BrokerConfig {
             consumer_heartbeat_interval: Duration::from_secs(5),
             consumer_session_timeout: Duration::from_secs(45),
             transaction_max_timeout: Duration::from_secs(15 * 60),
+            transaction_version: 2,
             cleanup_interval: Duration::from_secs(15),
         }
     }

@@ -9,6 +9,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Req
 use crate::api;
 use crate::error::RequestError;
 use crate::groups;
+use crate::guard;
 use crate::server::Peer;
 use crate::state::Shared;
 use crate::txn;
@@ -181,6 +182,11 @@ async fn handle_coordinator(
 }
 
 fn decode<R: Request>(head: &Head, mut body: Bytes) -> Result<R, RequestError> {
+    let backed = ApiKey::try_from(head.key).is_ok_and(|api| guard::is_backed(api, head.version, &body));
+    if !backed {
+        let reason = "it announces more than it has".to_owned();
+        return Err(RequestError::Body { key: head.key, version: head.version, reason });
+    }
     R::decode(&mut body, head.version).map_err(|error| RequestError::Body {
         key: head.key,
         version: head.version,

@@ -23,6 +23,7 @@ mod error;
 #[allow(dead_code)]
 mod groups;
 #[allow(dead_code)]
+mod guard;
 mod journal;
 #[allow(dead_code)]
 mod log;

@@ -8,7 +8,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::dispatch::Context;
 
 /// API, lowest and highest version.
-const SUPPORTED: &[(ApiKey, i16, i16)] = &[
+pub(crate) const SUPPORTED: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 13),
     (ApiKey::Fetch, 4, 18),
     (ApiKey::ListOffsets, 1, 10),
@@ -72,8 +72,10 @@ pub(crate) fn unsupported() -> ApiVersionsResponse {
         .with_api_keys(versions())
 }
 
-/// Features that are on, with their level: the second transaction protocol (KIP-890), the new group protocol (KIP-848).
-const FEATURES: &[(&str, i16)] = &[("transaction.version", 2), ("group.version", 1)];
+/// Features with their highest level: the second transaction protocol (KIP-890), the new group protocol (KIP-848).
+const FEATURES: &[(&str, i16)] = &[(TRANSACTIONS, 2), ("group.version", 1)];
+
+const TRANSACTIONS: &str = "transaction.version";
 
 /// First version that may carry features.
 const FEATURES_SINCE: i16 = 3;
@@ -88,11 +90,13 @@ pub(crate) fn api_versions(c: &Context<'_>, _: ApiVersionsRequest) -> ApiVersion
         return response;
     }
     let name = |name: &'static str| StrBytes::from_static_str(name);
+    let allowed = c.shared.config.transaction_version;
     let finalized = FEATURES.iter().map(|(feature, level)| {
+        let level = if *feature == TRANSACTIONS { allowed.min(*level) } else { *level };
         FinalizedFeatureKey::default()
             .with_name(name(feature))
-            .with_max_version_level(*level)
-            .with_min_version_level(*level)
+            .with_max_version_level(level)
+            .with_min_version_level(level)
     });
     let supported = FEATURES.iter().filter(|_| c.version >= ZERO_LEVELS).map(|(feature, level)| {
         SupportedFeatureKey::default().with_name(name(feature)).with_min_version(0).with_max_version(*level)

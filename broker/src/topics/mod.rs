@@ -82,7 +82,6 @@ impl Topics {
         self.by_id.get(id).cloned()
     }
 
-
     /// Every topic, ordered by name.
     pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
         let mut topics: Vec<_> = self.by_name.values().cloned().collect();
