@@ -118,6 +118,36 @@ fn headers_size(headers: &[Header<'_>]) -> usize {
     headers.iter().map(|(key, value)| field_size(Some(key)) + field_size(*value)).sum()
 }
 
+/// Short varints put together in a register, the first in the lowest bytes.
+#[derive(Clone, Copy, Default)]
+struct Packed {
+    bits: u128,
+    len: usize,
+}
+
+impl Packed {
+    /// Numbers have fewer bits than this, hence three bytes at most; five of them fit.
+    const BITS: u32 = 21;
+
+    #[inline(always)]
+    fn put(&mut self, number: u64) {
+        let (bits, len) = if number < 0x80 {
+            (number, 1)
+        } else if number < 0x4000 {
+            (number & 0x7f | 0x80 | number >> 7 << 8, 2)
+        } else {
+            (number & 0x7f | 0x80 | (number >> 7 & 0x7f | 0x80) << 8 | number >> 14 << 16, 3)
+        };
+        self.append(Self { bits: u128::from(bits), len });
+    }
+
+    #[inline(always)]
+    fn append(&mut self, other: Self) {
+        self.bits |= other.bits << (8 * self.len);
+        self.len += other.len;
+    }
+}
+
 /// Builds one batch after the other in the same memory.
 #[derive(Debug)]
 pub struct BatchBuilder {
@@ -220,26 +250,96 @@ impl BatchBuilder {
             self.max_timestamp = timestamp;
         }
         let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
+        if !headers.is_empty() || !self.append_usual(timestamp_delta, key, value)? {
+            self.append_any(timestamp_delta, key, value, headers)?;
+        }
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        self.count += 1;
+        Ok(self.count - 1)
+    }
+
+    /// A record as nearly all are: without headers, and no number in it that takes more than three bytes. Its head is
+    /// put together in a register. Gives false, and has done nothing, if the record isn't one of those.
+    #[inline]
+    fn append_usual(
+        &mut self,
+        timestamp_delta: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<bool, AppendError> {
+        let (key_len, key_number) = key.map_or((0, 1), |key| (key.len(), key.len() as u64 * 2));
+        let (value_len, value_number) = value.map_or((0, 1), |value| (value.len(), value.len() as u64 * 2));
+        let timestamp_number = zigzag64(timestamp_delta);
+        let offset_number = u64::from(zigzag(self.count));
+        // The sum of the lengths stays in range if each does with bits to spare.
+        if (timestamp_number | offset_number | key_number | value_number) >= 1 << (Packed::BITS - 2) {
+            return Ok(false);
+        }
+        let mut fields = Packed::default();
+        // Record attributes: none are defined.
+        fields.put(0);
+        fields.put(timestamp_number);
+        fields.put(offset_number);
+        fields.put(key_number);
+        let mut value_head = Packed::default();
+        value_head.put(value_number);
+        let body = fields.len + key_len + value_head.len + value_len + 1;
+        let mut head = Packed::default();
+        head.put(body as u64 * 2);
+        let size = head.len + body;
+        self.check(size)?;
+        if self.count == 0 {
+            self.buffer.resize(HEADER_LEN, 0);
+        }
+        // Once, with what the heads of fixed size overhang: nothing below has to grow the buffer.
+        self.buffer.reserve(size + RECORD_HEAD);
+        head.append(fields);
+        match key {
+            Some(key) => {
+                self.write_packed(head);
+                self.buffer.extend_from_slice(key);
+                self.write_packed(value_head);
+            }
+            None => {
+                head.append(value_head);
+                self.write_packed(head);
+            }
+        }
+        self.buffer.extend_from_slice(value.unwrap_or_default());
+        self.buffer.push(0);
+        Ok(true)
+    }
+
+    #[inline]
+    fn write_packed(&mut self, packed: Packed) {
+        // A copy of fixed size is a store or two, a copy of `len` bytes a call.
+        let len = self.buffer.len();
+        self.buffer.extend_from_slice(&packed.bits.to_le_bytes());
+        self.buffer.truncate(len + packed.len);
+    }
+
+    /// Any record.
+    #[inline(never)]
+    fn append_any(
+        &mut self,
+        timestamp_delta: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[Header<'_>],
+    ) -> Result<(), AppendError> {
         let body = body_size(timestamp_delta, self.count, key, value, headers);
         let size = body + unsigned_len(body as u64 * 2);
         self.check(size)?;
         if self.count == 0 {
             self.buffer.resize(HEADER_LEN, 0);
         }
-        // Once, with what the fixed-size head may overhang: nothing below has to grow the buffer.
         self.buffer.reserve(size + RECORD_HEAD);
         self.write_head(body, timestamp_delta, key);
         self.buffer.extend_from_slice(key.unwrap_or_default());
         self.write_length(value);
         self.buffer.extend_from_slice(value.unwrap_or_default());
-        if headers.is_empty() {
-            self.buffer.push(0);
-        } else {
-            self.write_headers(headers);
-        }
-        self.max_timestamp = self.max_timestamp.max(timestamp);
-        self.count += 1;
-        Ok(self.count - 1)
+        self.write_headers(headers);
+        Ok(())
     }
 
     #[inline]
@@ -255,7 +355,6 @@ impl BatchBuilder {
         if self.count > 0 && full { Err(AppendError::Full) } else { Ok(()) }
     }
 
-    #[inline]
     fn write_head(&mut self, body: usize, timestamp_delta: i64, key: Option<&[u8]>) {
         let mut head = [0; RECORD_HEAD];
         let mut end = put_unsigned(&mut head, 0, body as u64 * 2);
@@ -263,22 +362,15 @@ impl BatchBuilder {
         end = put_unsigned(&mut head, end, zigzag64(timestamp_delta));
         end = put_unsigned(&mut head, end, u64::from(zigzag(self.count)));
         end = put_unsigned(&mut head, end, key.map_or(1, |key| key.len() as u64 * 2));
-        // A copy of fixed size is two stores, a copy of `end` bytes a call.
-        let len = self.buffer.len();
-        self.buffer.extend_from_slice(&head);
-        self.buffer.truncate(len + end);
+        self.buffer.extend_from_slice(&head[..end]);
     }
 
-    #[inline]
     fn write_length(&mut self, field: Option<&[u8]>) {
         let mut bytes = [0; 8];
         let end = put_unsigned(&mut bytes, 0, field.map_or(1, |field| field.len() as u64 * 2));
-        let len = self.buffer.len();
-        self.buffer.extend_from_slice(&bytes);
-        self.buffer.truncate(len + end);
+        self.buffer.extend_from_slice(&bytes[..end]);
     }
 
-    #[inline(never)]
     fn write_headers(&mut self, headers: &[Header<'_>]) {
         let mut bytes = [0; 8];
         let end = put_unsigned(&mut bytes, 0, headers.len() as u64 * 2);
