@@ -10,3 +10,4 @@ pub mod connector;
 pub mod converter;
 pub mod data;
 pub mod store;
+pub mod transform;

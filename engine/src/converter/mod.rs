@@ -2,9 +2,12 @@
 
 mod byte_array;
 mod encoded;
+mod json;
 mod string;
 
 pub use encoded::{Encoded, Slot};
+
+pub(crate) use json::decimal_text;
 
 use crate::config::{ConfigError, ConfigMap};
 use crate::data::{Batch, Side, Stage};
@@ -28,7 +31,7 @@ pub const fn stage(side: Side) -> Stage {
 }
 
 /// The classes that [`create`] knows, as `GET /connector-plugins` lists them.
-pub const CLASSES: &[&str] = &[byte_array::CLASS, string::CLASS];
+pub const CLASSES: &[&str] = &[byte_array::CLASS, json::CLASS, string::CLASS];
 
 /// A converter by class name (or its simple name, as Connect allows) with its configuration, whose prefix is taken off.
 ///
@@ -42,6 +45,7 @@ pub fn create(class: &str, config: &ConfigMap, is_key: bool) -> Result<Box<dyn C
     let side = if is_key { "key.converter" } else { "value.converter" };
     match known.copied() {
         Some(byte_array::CLASS) => Ok(Box::new(byte_array::ByteArrayConverter)),
+        Some(json::CLASS) => Ok(Box::new(json::JsonConverter::new(config)?)),
         Some(string::CLASS) => Ok(Box::new(string::StringConverter::new(config)?)),
         _ => Err(ConfigError::invalid(side, class, format!("Class {class} could not be found."))),
     }

@@ -1,0 +1,330 @@
+//! Values to JSON text, as Jackson prints them.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::data::{
+    Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, TIME, TIMESTAMP, Type, Value, decimal_string,
+    java_double, java_float,
+};
+
+/// How decimals are written (`decimal.format`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DecimalFormat {
+    Base64,
+    Numeric,
+}
+
+/// Options of the writer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Options {
+    pub(super) decimal: DecimalFormat,
+    pub(super) replace_null_with_default: bool,
+}
+
+type Result = std::result::Result<(), String>;
+
+/// Bytes that cannot stand in a JSON string as they are: quotes, backslashes, controls, and the first byte of what lies
+/// beyond the basic plane, which Jackson writes as a pair of escapes.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        special[byte] = byte < 0x20 || byte == b'"' as usize || byte == b'\\' as usize || byte >= 0xf0;
+        byte += 1;
+    }
+    special
+};
+
+/// A JSON string of UTF-8 text, quotes included.
+pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    if !text.iter().any(|byte| SPECIAL[usize::from(*byte)]) {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
+    let mut start = 0;
+    let mut at = 0;
+    while at < text.len() {
+        let byte = text[at];
+        if !SPECIAL[usize::from(byte)] {
+            at += 1;
+            continue;
+        }
+        out.extend_from_slice(&text[start..at]);
+        at += escape(&text[at..], out);
+        start = at;
+    }
+    out.extend_from_slice(&text[start.min(text.len())..]);
+    out.push(b'"');
+}
+
+/// Writes the escape of the first character; gives how many bytes it takes in the text.
+fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
+    let short = match text[0] {
+        b'"' => b'"',
+        b'\\' => b'\\',
+        8 => b'b',
+        9 => b't',
+        10 => b'n',
+        12 => b'f',
+        13 => b'r',
+        control if control < 0x20 => {
+            out.extend_from_slice(format!("\\u{control:04X}").as_bytes());
+            return 1;
+        }
+        _ => {
+            let len = text.len().min(4);
+            let char =
+                std::str::from_utf8(&text[..len]).ok().and_then(|text| text.chars().next()).unwrap_or('?');
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(format!("\\u{unit:04X}").as_bytes());
+            }
+            return len;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+    1
+}
+
+/// A schema made ready for writing.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) schema: SchemaRef,
+    logical: Option<&'static str>,
+    /// Of a struct: what precedes each field's value (comma, quoted name, colon), and its plan.
+    fields: Vec<(Box<[u8]>, Plan)>,
+    key: Option<Box<Plan>>,
+    value: Option<Box<Plan>>,
+}
+
+impl Plan {
+    pub(super) fn new(schema: &SchemaRef) -> Self {
+        let logical = [DECIMAL, DATE, TIME, TIMESTAMP].into_iter().find(|name| schema.is_named(name));
+        let field = |(index, field): (usize, &crate::data::Field)| {
+            let mut lead = Vec::new();
+            if index > 0 {
+                lead.push(b',');
+            }
+            quoted(field.name.as_bytes(), &mut lead);
+            lead.push(b':');
+            (lead.into_boxed_slice(), Plan::new(&field.schema))
+        };
+        Self {
+            schema: SchemaRef::clone(schema),
+            logical,
+            fields: schema.fields.iter().enumerate().map(field).collect(),
+            key: schema.key.as_ref().map(|key| Box::new(Plan::new(key))),
+            value: schema.value.as_ref().map(|value| Box::new(Plan::new(value))),
+        }
+    }
+}
+
+fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn float64(value: f64, out: &mut Vec<u8>) {
+    let quote = !value.is_finite();
+    out.extend(quote.then_some(b'"'));
+    java_double(value, out);
+    out.extend(quote.then_some(b'"'));
+}
+
+fn float32(value: f32, out: &mut Vec<u8>) {
+    let quote = !value.is_finite();
+    out.extend(quote.then_some(b'"'));
+    java_float(value, out);
+    out.extend(quote.then_some(b'"'));
+}
+
+/// A value without schema.
+pub(super) fn untyped(batch: &Batch, value: Value, out: &mut Vec<u8>) -> Result {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Boolean(true) => out.extend_from_slice(b"true"),
+        Value::Boolean(false) => out.extend_from_slice(b"false"),
+        Value::Int8(value) => integer(value, out),
+        Value::Int16(value) => integer(value, out),
+        Value::Int32(value) => integer(value, out),
+        Value::Int64(value) => integer(value, out),
+        Value::Float32(value) => float32(value, out),
+        Value::Float64(value) => float64(value, out),
+        Value::String(span) => quoted(batch.bytes(span), out),
+        Value::Bytes(span) => base64(batch.bytes(span), out),
+        Value::Array(range) => {
+            out.push(b'[');
+            for (index, item) in batch.items(range).iter().enumerate() {
+                out.extend((index > 0).then_some(b','));
+                untyped(batch, *item, out)?;
+            }
+            out.push(b']');
+        }
+        Value::Map(range) => {
+            let text_keys = batch.entries(range).all(|(key, _)| matches!(key, Value::String(_)));
+            entries(batch, range, text_keys, out, |value, _, out| untyped(batch, value, out))?;
+        }
+        Value::Decimal(_) | Value::Date(_) | Value::Struct(_) => {
+            return Err(format!(
+                "Java class class {} does not have corresponding schema type.",
+                value.java_class()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn entries(
+    batch: &Batch,
+    range: Range32,
+    text_keys: bool,
+    out: &mut Vec<u8>,
+    write: impl Fn(Value, bool, &mut Vec<u8>) -> Result,
+) -> Result {
+    out.push(if text_keys { b'{' } else { b'[' });
+    for (index, (key, value)) in batch.entries(range).enumerate() {
+        out.extend((index > 0).then_some(b','));
+        match key {
+            Value::String(span) if text_keys => {
+                quoted(batch.bytes(span), out);
+                out.push(b':');
+                write(value, false, out)?;
+            }
+            key => {
+                out.push(b'[');
+                write(key, true, out)?;
+                out.push(b',');
+                write(value, false, out)?;
+                out.push(b']');
+            }
+        }
+    }
+    out.push(if text_keys { b'}' } else { b']' });
+    Ok(())
+}
+
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
+    out.push(b'"');
+}
+
+/// A value by its schema.
+pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, out: &mut Vec<u8>) -> Result {
+    let schema = &*plan.schema;
+    match (schema.kind, value) {
+        (_, Value::Null) => return absent(plan, options, out),
+        _ if plan.logical.is_some() => return logical(batch, plan, value, options, out),
+        (Type::Struct, Value::Struct(range)) => {
+            out.push(b'{');
+            for ((lead, field), value) in plan.fields.iter().zip(batch.items(range)) {
+                out.extend_from_slice(lead);
+                typed(batch, field, *value, options, out)?;
+            }
+            out.push(b'}');
+        }
+        (Type::Array, Value::Array(range)) => {
+            let Some(items) = &plan.value else { return untyped(batch, value, out) };
+            out.push(b'[');
+            for (index, item) in batch.items(range).iter().enumerate() {
+                out.extend((index > 0).then_some(b','));
+                typed(batch, items, *item, options, out)?;
+            }
+            out.push(b']');
+        }
+        (Type::Map, Value::Map(range)) => {
+            let (Some(keys), Some(values)) = (&plan.key, &plan.value) else {
+                return untyped(batch, value, out);
+            };
+            entries(batch, range, keys.schema.kind == Type::String, out, |value, is_key, out| {
+                typed(batch, if is_key { keys } else { values }, value, options, out)
+            })?;
+        }
+        (Type::Boolean, Value::Boolean(_))
+        | (Type::Int8, Value::Int8(_))
+        | (Type::Int16, Value::Int16(_))
+        | (Type::Int32, Value::Int32(_))
+        | (Type::Int64, Value::Int64(_))
+        | (Type::Float32, Value::Float32(_))
+        | (Type::Float64, Value::Float64(_))
+        | (Type::String, Value::String(_))
+        | (Type::Bytes, Value::Bytes(_)) => untyped(batch, value, out)?,
+        (kind, value) => {
+            return Err(format!("Invalid type for {}: class {}", kind.name(), value.java_class()));
+        }
+    }
+    Ok(())
+}
+
+fn absent(plan: &Plan, options: Options, out: &mut Vec<u8>) -> Result {
+    match &plan.schema.default {
+        Some(default) if !plan.schema.optional || options.replace_null_with_default => {
+            // Rare and small: the default is written by way of a batch of its own.
+            let mut batch = Batch::default();
+            let value = batch.put_constant(default);
+            typed(&batch, plan, value, options, out)
+        }
+        _ if plan.schema.optional => {
+            out.extend_from_slice(b"null");
+            Ok(())
+        }
+        _ => {
+            Err("Conversion error: null value for field that is required and has no default value".to_owned())
+        }
+    }
+}
+
+fn logical(batch: &Batch, plan: &Plan, value: Value, options: Options, out: &mut Vec<u8>) -> Result {
+    match (plan.logical, value) {
+        (Some(DECIMAL), Value::Decimal(range)) => {
+            let (unscaled, scale) = batch.decimal(range);
+            if options.decimal == DecimalFormat::Numeric {
+                out.extend_from_slice(decimal_string(unscaled, scale).as_bytes());
+                return Ok(());
+            }
+            let wanted = scale_of(&plan.schema)?;
+            if wanted != scale {
+                return Err(format!(
+                    "Decimal value has mismatching scale for given Decimal schema. Schema has scale {wanted}, value has \
+                     scale {scale}."
+                ));
+            }
+            base64(unscaled, out);
+        }
+        (Some(DATE), Value::Date(ms)) if ms.rem_euclid(86_400_000) == 0 => {
+            integer(ms.div_euclid(86_400_000), out)
+        }
+        (Some(DATE), Value::Date(_)) => {
+            return Err(
+                "Kafka Connect Date type should not have any time fields set to non-zero values.".to_owned()
+            );
+        }
+        (Some(TIME), Value::Date(ms)) if (0..86_400_000).contains(&ms) => integer(ms, out),
+        (Some(TIME), Value::Date(_)) => {
+            return Err(
+                "Kafka Connect Time type should not have any date fields set to non-zero values.".to_owned()
+            );
+        }
+        (Some(TIMESTAMP), Value::Date(ms)) => integer(ms, out),
+        (Some(name), value) => {
+            let simple = name.rsplit('.').next().unwrap_or(name);
+            return Err(format!(
+                "Invalid type for {simple}, expected {} but was {}",
+                expected(name),
+                value.java_class()
+            ));
+        }
+        (None, _) => {}
+    }
+    Ok(())
+}
+
+fn expected(name: &str) -> &'static str {
+    if name == DECIMAL { "BigDecimal" } else { "Date" }
+}
+
+fn scale_of(schema: &Schema) -> std::result::Result<i32, String> {
+    let scale = schema.parameters.get("scale").ok_or("Invalid Decimal schema: scale parameter not found.")?;
+    scale.parse().map_err(|_| "Invalid scale parameter found in Decimal schema: ".to_owned())
+}
