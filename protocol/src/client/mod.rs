@@ -1,7 +1,9 @@
 //! The client on tokio: connections, metadata, coordinators; producer, consumer and admin are built on [`Client`].
 
+mod admin;
 mod config;
 mod connection;
+pub mod consumer;
 mod handshake;
 mod metadata;
 mod network;
@@ -15,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::{Decodable, Message, Request, StrBytes};
 
+pub use admin::{Admin, NewTopic};
 pub use config::{ClientConfig, MAX_FRAME, Properties};
 pub use connection::Answer;
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
