@@ -10,31 +10,19 @@
 //! # }
 //! ```
 
-#[allow(dead_code)]
 mod api;
-#[allow(dead_code)]
 mod cli;
-#[allow(dead_code)]
 mod config;
-#[allow(dead_code)]
 mod dispatch;
-#[allow(dead_code)]
 mod error;
-#[allow(dead_code)]
 mod groups;
-#[allow(dead_code)]
 mod guard;
 mod journal;
-#[allow(dead_code)]
 mod log;
-#[allow(dead_code)]
 mod server;
-#[allow(dead_code)]
 mod state;
-#[allow(dead_code)]
 mod tasks;
 mod topics;
-#[allow(dead_code)]
 mod txn;
 
 use std::net::SocketAddr;

@@ -37,13 +37,22 @@ pub(crate) async fn run(shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>
     }
 }
 
-/// Retention over all partitions.
+/// Retention and compaction over all partitions.
 fn clean(shared: &Shared) {
     for topic in shared.topics.read().all() {
         let config = topic.config.read().clone();
         for (index, partition) in (0..).zip(topic.partitions.read().iter()) {
             let mut log = partition.log.lock();
             log.expire_producers(now_ms() - PRODUCER_EXPIRATION_MS);
+            match log.compact(&config.log, config.min_dirty_ratio, now_ms()) {
+                Ok(true) => {
+                    tracing::info!(topic = %topic.name, partition = index, size = log.size(), "compacted")
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(topic = %topic.name, partition = index, %error, "compaction failed")
+                }
+            }
             let moved = log.apply_retention(&config.log, now_ms());
             let start = log.start_offset();
             drop(log);

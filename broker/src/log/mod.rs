@@ -3,6 +3,7 @@
 //! One replica, so everything appended is committed: the high watermark is the end of the log. An append is a write to
 //! the page cache: it survives the death of the process, not of the machine. Segments are synced when they are rolled.
 
+mod cleaner;
 mod producers;
 mod recovery;
 mod segment;

@@ -76,9 +76,14 @@ impl Segment {
     }
 
     pub(crate) fn create(dir: &Path, base_offset: i64, now_ms: i64) -> io::Result<Segment> {
-        let path = dir.join(file_name(base_offset));
-        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(&path)?;
-        Ok(Segment::with_store(base_offset, now_ms, Store::File { file: Arc::new(file), path }))
+        Segment::create_at(&dir.join(file_name(base_offset)), base_offset, now_ms)
+    }
+
+    /// A new segment in a file of any name.
+    pub(crate) fn create_at(path: &Path, base_offset: i64, now_ms: i64) -> io::Result<Segment> {
+        let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)?;
+        let store = Store::File { file: Arc::new(file), path: path.to_owned() };
+        Ok(Segment::with_store(base_offset, now_ms, store))
     }
 
     /// A segment over an existing file; the caller fills the index with `index_batch`.
