@@ -26,6 +26,14 @@ pub enum BrokerError {
         #[source]
         source: io::Error,
     },
+    /// Another broker has the data folder.
+    #[error(
+        "another broker is using the data folder {path}: stop it, or choose another folder with --data-dir"
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A command line argument is wrong.
     #[error("{0}")]
     Usage(String),

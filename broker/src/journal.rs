@@ -95,12 +95,14 @@ pub(crate) enum StateRecord {
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: Option<File>,
+    /// Length up to the last whole record.
+    length: u64,
     buffer: BytesMut,
 }
 
 impl Journal {
     pub(crate) fn in_memory() -> Journal {
-        Journal { file: None, buffer: BytesMut::new() }
+        Journal { file: None, length: 0, buffer: BytesMut::new() }
     }
 
     /// Every record of the file at `path`, in order, until its end or its first torn record.
@@ -136,9 +138,9 @@ impl Journal {
         file.write_all(&buffer)?;
         file.sync_data()?;
         std::fs::rename(&temporary, path)?;
-        buffer.clear();
+        let length = buffer.len() as u64;
         let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Journal { file: Some(file), buffer })
+        Ok(Journal { file: Some(file), length, buffer })
     }
 
     /// Appends records in one write.
@@ -148,7 +150,13 @@ impl Journal {
         for record in records {
             frame(record, &mut self.buffer);
         }
-        file.write_all(&self.buffer)
+        if let Err(error) = file.write_all(&self.buffer) {
+            // Half a record (a full disk) would hide everything after it from the next start.
+            file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += self.buffer.len() as u64;
+        Ok(())
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {

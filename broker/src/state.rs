@@ -1,5 +1,6 @@
 //! What all connections share: topics, groups, transactions and the journal.
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -28,6 +29,7 @@ pub(crate) const MAX_PARTITIONS: i32 = 10_000;
 
 const STATE_FILE: &str = "state.journal";
 const LOGS_FOLDER: &str = "logs";
+const LOCK_FILE: &str = ".lock";
 
 /// An error code with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) txns: Transactions,
     pub(crate) journal: Mutex<Journal>,
     logs: Option<PathBuf>,
+    /// Locked while this broker has the data folder; the lock ends with the process at the latest.
+    _lock: Option<File>,
 }
 
 /// Milliseconds since 1970.
@@ -84,10 +88,12 @@ impl Shared {
                 txns: Transactions::default(),
                 journal: Mutex::new(Journal::in_memory()),
                 logs: None,
+                _lock: None,
             });
         };
         let logs = dir.join(LOGS_FOLDER);
         std::fs::create_dir_all(&logs).map_err(BrokerError::storage(&logs))?;
+        let lock = lock_folder(&dir)?;
         let path = dir.join(STATE_FILE);
         let records = Journal::read(&path).map_err(BrokerError::storage(&path))?;
         let (groups, txns) = (Groups::default(), Transactions::default());
@@ -109,6 +115,7 @@ impl Shared {
             txns,
             journal: Mutex::new(journal),
             logs: Some(logs),
+            _lock: Some(lock),
         })
     }
 
@@ -242,6 +249,17 @@ impl Shared {
         if let Err(error) = journal.append(&[StateRecord::CleanShutdown]).and_then(|()| journal.sync()) {
             tracing::error!(%error, "the state journal could not be synced at shutdown");
         }
+    }
+}
+
+/// Takes the data folder for this broker alone.
+fn lock_folder(dir: &Path) -> Result<File, BrokerError> {
+    let path = dir.join(LOCK_FILE);
+    let lock = File::create(&path).map_err(BrokerError::storage(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(BrokerError::InUse { path: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(BrokerError::storage(&path)(error)),
     }
 }
 

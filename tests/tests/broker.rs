@@ -100,6 +100,8 @@ async fn kcat_lists_produces_and_consumes() {
 async fn acknowledged_records_survive_a_death_and_a_torn_tail() {
     let dir = tempfile::tempdir().unwrap();
     let (broker, addr) = start(on_disk(dir.path())).await;
+    let second = Broker::start(on_disk(dir.path())).await;
+    assert!(matches!(second, Err(aqueduct_broker::BrokerError::InUse { .. })), "one broker a folder");
     produce(&addr, "kept", lines(0, 2000)).await;
     produce(&addr, "gone", lines(0, 10)).await;
     // Dropped, not shut down: nothing is synced or noted, as after kill -9.

@@ -154,10 +154,6 @@ impl ProducerStates {
         self.open.keys().next().copied()
     }
 
-    pub(crate) fn has_open_txn(&self, producer_id: i64) -> bool {
-        self.entries.get(&producer_id).is_some_and(|e| e.txn_start.is_some())
-    }
-
     /// Aborted transactions that overlap `from..to`, by first offset.
     pub(crate) fn aborted_in(&self, from: i64, to: i64) -> Vec<AbortedTxn> {
         let start = self.aborted.partition_point(|t| t.last_offset < from);

@@ -45,13 +45,6 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Piece::Memory(bytes) => bytes.len(),
-            Piece::File { length, .. } => *length,
-        }
-    }
-
     /// The bytes; reads the file when they lie there.
     pub(crate) fn load(self) -> io::Result<Bytes> {
         match self {
@@ -190,13 +183,6 @@ impl Segment {
             *path = target.to_owned();
         }
         Ok(())
-    }
-
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match &self.store {
-            Store::Memory(_) => None,
-            Store::File { path, .. } => Some(path),
-        }
     }
 
     pub(crate) fn file_len(&self) -> io::Result<u64> {
