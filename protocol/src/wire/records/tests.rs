@@ -210,6 +210,36 @@ fn limits_of_the_builder() {
     assert_eq!(read(batch).unwrap().1, [(5, None, None, vec![])]);
 }
 
+/// Around every length at which a number takes one byte more, where the builder also changes its way of writing.
+#[test]
+fn lengths_at_the_edges() {
+    let sizes = [0, 1, 63, 64, 8191, 8192, (1 << 18) - 1, 1 << 18, (1 << 20) - 1, 1 << 20];
+    let deltas = [0, 63, 64, -64, -65, 8191, 8192, (1 << 18) - 1, 1 << 18, 1 << 40, i64::MAX, i64::MIN];
+    let some = |size: usize| Some(vec![size as u8; size]);
+    let mut shapes: Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> = vec![(0, None, None)];
+    for size in sizes {
+        shapes.extend([(1, some(size), None), (2, None, some(size)), (3, some(size), some(64))]);
+        shapes.push((4, some(3), some(size)));
+    }
+    shapes.extend(deltas.map(|delta| (delta, some(70), some(9000))));
+    let options = BatchOptions { batch_size: 64 << 20, max_record_size: 64 << 20, ..BatchOptions::default() };
+    for count in [1, 64, 8192] {
+        for (delta, key, value) in &shapes {
+            let mut builder = BatchBuilder::new(options);
+            for _ in 0..count {
+                builder.append(0, None, None, &[]).unwrap();
+            }
+            let before = builder.len();
+            builder.append(*delta, key.as_deref(), value.as_deref(), &[]).unwrap();
+            let size = record_size(*delta, count, key.as_deref(), value.as_deref(), &[]);
+            assert_eq!(builder.len() - before, size);
+            let batch = builder.finish(&mut Compressor::new(), NO_PRODUCER).unwrap();
+            let last = read(batch).unwrap().1.pop();
+            assert!(last == Some((*delta, key.clone(), value.clone(), vec![])), "{delta} {count}");
+        }
+    }
+}
+
 #[test]
 fn restamp_changes_the_producer_and_nothing_else() {
     let records = sample(4);
