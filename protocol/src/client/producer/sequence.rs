@@ -61,9 +61,11 @@ const fn advance(base: i32, count: i32) -> i32 {
 
 impl Sequences {
     /// Whether a batch without numbers may get some: not while an expired batch leaves it open what the broker has, and
-    /// not while batches of an older identity are outstanding.
+    /// not while batches of an older identity are outstanding. The first batch of an identity goes alone: a broker that
+    /// doesn't know the identity takes any number for its first, so that a second batch could overtake a failed one.
     pub(super) fn may_assign(&self, identity: ProducerIdentity) -> bool {
-        !self.unresolved && (self.outstanding.is_empty() || self.identity == Some(identity))
+        let known = self.identity == Some(identity) && self.last_acked.is_some();
+        !self.unresolved && (self.outstanding.is_empty() || known)
     }
 
     /// Numbers the next batch, of `count` records; gives its first number.
@@ -91,7 +93,7 @@ impl Sequences {
         self.begin(identity);
     }
 
-    /// Whether a batch with numbers may be sent again now: in order, so only the oldest one.
+    /// Whether a batch that has its numbers may be sent now: in order, so only the oldest one.
     pub(super) fn may_resend(&self, base: i32) -> bool {
         self.outstanding.front().is_none_or(|first| first.base == base)
     }
@@ -226,6 +228,18 @@ mod tests {
         assert_eq!(judge(&sequences, 0), Verdict::Restart, "the first one can't be out of order");
         sequences.acknowledged(0);
         assert_eq!(judge(&sequences, 1), Verdict::Restart);
+    }
+
+    #[test]
+    fn the_first_batch_goes_alone() {
+        let mut sequences = Sequences::default();
+        assert!(sequences.may_assign(ME));
+        sequences.assign(ME, 1);
+        assert!(!sequences.may_assign(ME));
+        sequences.acknowledged(0);
+        assert!(sequences.may_assign(ME));
+        sequences.assign(ME, 1);
+        assert!(sequences.may_assign(ME));
     }
 
     #[test]
