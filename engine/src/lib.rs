@@ -9,5 +9,8 @@ pub mod config;
 pub mod connector;
 pub mod converter;
 pub mod data;
+pub mod herder;
+pub mod rest;
 pub mod store;
 pub mod transform;
+pub mod worker;

@@ -5,10 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aqueduct_protocol::client::{Admin, Client, ClientConfig, NewTopic, Properties};
 use aqueduct_protocol::client::consumer::{
     Committer, Consumer, ListenerFuture, NoListener, OffsetAndMetadata, RebalanceListener, Subscription,
 };
+use aqueduct_protocol::client::{Admin, Client, ClientConfig, NewTopic, Properties};
 use aqueduct_protocol::wire::TopicPartition;
 
 fn kafka() -> String {
@@ -22,7 +22,12 @@ fn unique(name: &str) -> String {
 
 async fn create(topic: &str) {
     let client = Client::connect(ClientConfig::from_properties(&properties("", &[])).unwrap()).await.unwrap();
-    let new = NewTopic { name: topic.to_owned(), partitions: 1, replication_factor: -1, configs: Properties::new() };
+    let new = NewTopic {
+        name: topic.to_owned(),
+        partitions: 1,
+        replication_factor: -1,
+        configs: Properties::new(),
+    };
     Admin::new(client).create_topic(&new).await.unwrap();
 }
 
@@ -44,7 +49,9 @@ fn produce(topic: &str, lines: std::ops::Range<usize>, extra: &[&str]) {
 fn properties(group: &str, extra: &[(&str, &str)]) -> Properties {
     let mut properties = Properties::new();
     for (key, value) in
-        [("bootstrap.servers", kafka().as_str()), ("group.id", group), ("auto.offset.reset", "earliest")].iter().chain(extra)
+        [("bootstrap.servers", kafka().as_str()), ("group.id", group), ("auto.offset.reset", "earliest")]
+            .iter()
+            .chain(extra)
     {
         properties.insert((*key).to_owned(), (*value).to_owned());
     }
@@ -58,7 +65,11 @@ async fn subscribed(topic: &str, group: &str, extra: &[(&str, &str)]) -> Consume
 }
 
 /// Values read until there are `count`, and the next offset of each partition.
-async fn read(consumer: &mut Consumer, count: usize, listener: &mut dyn RebalanceListener) -> (Vec<usize>, Vec<(TopicPartition, i64)>) {
+async fn read(
+    consumer: &mut Consumer,
+    count: usize,
+    listener: &mut dyn RebalanceListener,
+) -> (Vec<usize>, Vec<(TopicPartition, i64)>) {
     let (mut values, mut next) = (Vec::new(), std::collections::BTreeMap::new());
     let begun = Instant::now();
     while values.len() < count {
@@ -82,7 +93,8 @@ async fn a_group_goes_on_where_it_committed_in_every_codec() {
     let mut consumer = subscribed(&topic, &group, &[("max.poll.records", "700")]).await;
     let (values, next) = read(&mut consumer, 2100, &mut NoListener).await;
     assert_eq!(values, (0..2100).collect::<Vec<_>>());
-    let offsets: Vec<_> = next.iter().map(|(partition, offset)| (partition.clone(), OffsetAndMetadata::new(*offset))).collect();
+    let offsets: Vec<_> =
+        next.iter().map(|(partition, offset)| (partition.clone(), OffsetAndMetadata::new(*offset))).collect();
     consumer.commit(&offsets).await.unwrap();
     consumer.close(Duration::from_secs(5), &mut NoListener).await.unwrap();
 
@@ -114,10 +126,15 @@ impl RebalanceListener for Counting {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn revoked<'a>(&'a mut self, partitions: &'a [TopicPartition], committer: &'a Committer) -> ListenerFuture<'a> {
+    fn revoked<'a>(
+        &'a mut self,
+        partitions: &'a [TopicPartition],
+        committer: &'a Committer,
+    ) -> ListenerFuture<'a> {
         self.revoked += partitions.len();
         let ours = self.next.iter().filter(|(partition, _)| partitions.contains(partition));
-        let offsets: Vec<_> = ours.map(|(partition, offset)| (partition.clone(), OffsetAndMetadata::new(*offset))).collect();
+        let offsets: Vec<_> =
+            ours.map(|(partition, offset)| (partition.clone(), OffsetAndMetadata::new(*offset))).collect();
         Box::pin(async move { committer.commit(&offsets).await })
     }
 

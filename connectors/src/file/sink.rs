@@ -3,12 +3,15 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aqueduct_engine::connector::{BoxFuture, ConfigMap, ConnectError, SinkTask, SinkTaskContext, Ticket};
 use aqueduct_engine::data::{Batch, RecordState, Value, java_string};
 
 /// Lines are gathered up to this size before they are written.
 const WRITE_BYTES: usize = 256 * 1024;
+/// Lines are held back so long at most while more come: at a low rate every batch is seen at once.
+const HOLD: Duration = Duration::from_millis(20);
 
 /// The task: each has the file open for itself.
 #[derive(Default)]
@@ -24,6 +27,7 @@ struct Running {
     target: Option<Target>,
     /// Accepted and not yet written: at most `WRITE_BYTES` and one batch.
     buffer: Vec<u8>,
+    written_at: Option<Instant>,
 }
 
 enum Target {
@@ -60,7 +64,7 @@ impl Running {
             );
             buffer.push(b'\n');
         }
-        Ok(Running { context, name, target: Some(Target::File(file)), buffer })
+        Ok(Running { context, name, target: Some(Target::File(file)), buffer, written_at: None })
     }
 
     async fn put(&mut self, batch: &Batch) -> Result<Ticket, ConnectError> {
@@ -69,7 +73,8 @@ impl Running {
             self.write().await?;
         }
         append_lines(batch, &mut self.buffer);
-        if self.buffer.len() >= WRITE_BYTES
+        let idle = batch.records.is_empty() || self.written_at.is_none_or(|at| at.elapsed() >= HOLD);
+        if (idle || self.buffer.len() >= WRITE_BYTES)
             && let Err(error) = self.write().await
         {
             if !error.is_retriable() {
@@ -106,6 +111,7 @@ impl Running {
             ConnectError::fatal(format!("file={}: writing was cut off", self.name)).caused_by(panic)
         })?;
         (self.target, self.buffer) = (Some(target), buffer);
+        self.written_at = Some(Instant::now());
         written.map_err(|error| self.write_error(error))
     }
 

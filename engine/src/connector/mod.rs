@@ -9,10 +9,10 @@ mod task;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+pub use aqueduct_protocol::wire::TopicPartition;
 pub use stop::StopSignal;
 pub use task::{
     Connector, ConnectorPlugin, Durability, ExactlyOnceSupport, FailedRecord, OffsetReader, PutOutcome,
@@ -27,21 +27,6 @@ pub type OffsetMap = serde_json::Map<String, serde_json::Value>;
 
 /// The configuration of a connector or a task: ordered, values as written by the user with references resolved.
 pub type ConfigMap = IndexMap<String, String>;
-
-/// A topic and a partition of it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicPartition {
-    /// The topic's name.
-    pub topic: Arc<str>,
-    /// The partition's number, from 0.
-    pub partition: i32,
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
-}
 
 /// Source or sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

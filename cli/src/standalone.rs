@@ -1,0 +1,125 @@
+//! `aqueduct standalone worker.properties connector1.properties connector2.json …`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use aqueduct_engine::connector::Registry;
+use aqueduct_engine::herder::{ConnectorFile, Herder, read_connector, read_properties};
+use aqueduct_engine::rest::{self, Api};
+use aqueduct_engine::store::FileOffsetStore;
+use aqueduct_engine::worker::{Worker, WorkerConfig};
+use tokio::net::{TcpListener, lookup_host};
+
+use crate::signals::Shutdown;
+use crate::{Failure, logging};
+
+/// The files.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The worker's properties file, as of the JVM's connect-standalone
+    worker: PathBuf,
+    /// Connector files: Java properties or JSON
+    connectors: Vec<PathBuf>,
+}
+
+/// Runs until a signal.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let begun = Instant::now();
+    logging::start(logging::Default::Info);
+    let mut shutdown = Shutdown::listen()?;
+    let properties = read_properties(&arguments.worker)?;
+    let config = WorkerConfig::from_properties(properties)
+        .map_err(|error| format!("{}: {error}", arguments.worker.display()))?;
+    let connectors =
+        arguments.connectors.iter().map(|path| read_connector(path)).collect::<Result<Vec<_>, _>>()?;
+    let worker = Running::start(config, aqueduct_connectors::registry(), &shutdown).await?;
+    tracing::info!(
+        millis = begun.elapsed().as_millis() as u64,
+        "REST is answering on {}",
+        worker.addresses()
+    );
+    worker.create(connectors).await?;
+    shutdown.requested().await;
+    tracing::info!("stopping: flushing and committing; a second signal stops at once");
+    worker.herder.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A worker with its herder and REST.
+pub(crate) struct Running {
+    pub(crate) herder: Herder,
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl Running {
+    /// Binds the listeners first, so that REST answers while connectors start.
+    pub(crate) async fn start(
+        mut config: WorkerConfig,
+        registry: Registry,
+        shutdown: &Shutdown,
+    ) -> Result<Running, Failure> {
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            listeners.push(bind(listener).await?);
+        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+        if let Some(address) = addresses.first().filter(|_| config.advertised.ends_with(":0")) {
+            config.advertised = format!("{}:{}", config.advertised.trim_end_matches(":0"), address.port());
+        }
+        let offsets = FileOffsetStore::open(&config.offset_file)?;
+        let worker_id: Arc<str> = Arc::from(config.advertised.as_str());
+        let herder = Herder::standalone(Worker::new(config, registry, Arc::new(offsets)));
+        for listener in listeners {
+            let api = Api { herder: herder.clone(), worker_id: Arc::clone(&worker_id) };
+            let mut shutdown = shutdown.clone();
+            tokio::spawn(async move {
+                if let Err(error) =
+                    rest::serve(listener, api, async move { shutdown.requested().await }).await
+                {
+                    tracing::error!("REST has ended: {error}");
+                }
+            });
+        }
+        Ok(Running { herder, addresses })
+    }
+
+    /// Creates the connectors of the command line; the first that is refused ends the program, as in the JVM.
+    pub(crate) async fn create(&self, connectors: Vec<ConnectorFile>) -> Result<(), Failure> {
+        for connector in connectors {
+            let ConnectorFile { name, config, initial_state } = connector;
+            let created = self.herder.create(name.clone(), config, initial_state).await;
+            created.map_err(|error| format!("connector {name}: {error}"))?;
+            tracing::info!(connector = name, "Created connector {name}");
+        }
+        Ok(())
+    }
+
+    /// Where REST listens, for people.
+    pub(crate) fn addresses(&self) -> String {
+        let urls: Vec<String> = self.addresses.iter().map(|address| format!("http://{address}")).collect();
+        urls.join(", ")
+    }
+}
+
+async fn bind(listener: &str) -> Result<TcpListener, Failure> {
+    let address = if listener.starts_with(':') { format!("[::]{listener}") } else { listener.to_owned() };
+    let failed = |error: std::io::Error| {
+        format!(
+            "listeners=http://{listener}: cannot listen there: {error}; choose another port, or stop what uses it"
+        )
+    };
+    let bound = match lookup_host(&address).await.map_err(failed)?.next() {
+        Some(address) => TcpListener::bind(address).await,
+        None => return Err(format!("listeners=http://{listener}: no such host").into()),
+    };
+    match bound {
+        // no IPv6 on this machine
+        Err(error) if listener.starts_with(':') && error.kind() != std::io::ErrorKind::AddrInUse => {
+            Ok(TcpListener::bind(format!("0.0.0.0{listener}")).await.map_err(failed)?)
+        }
+        bound => Ok(bound.map_err(failed)?),
+    }
+}

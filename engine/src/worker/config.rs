@@ -1,0 +1,208 @@
+//! The worker's own settings.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client_config::OverridePolicy;
+use super::config_provider::ConfigProviders;
+use crate::connector::ConfigMap;
+
+/// A bad setting of the worker: the key, the value, and what is allowed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerConfigError {
+    /// A reference of a config provider cannot be resolved.
+    #[error("{message}")]
+    Reference {
+        /// The key and what is wrong.
+        message: String,
+        /// Why.
+        #[source]
+        source: Arc<crate::connector::ConnectError>,
+    },
+    /// A required key is missing.
+    #[error("Missing required configuration \"{key}\" which has no default value: {remedy}")]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// What to write.
+        remedy: &'static str,
+    },
+    /// A value that is not allowed.
+    #[error("Invalid value {value} for configuration {key}: {allowed}")]
+    Invalid {
+        /// The key.
+        key: String,
+        /// The value as written.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+}
+
+/// The parsed settings of a standalone worker, and all its properties for the clients.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Every property as written.
+    pub properties: ConfigMap,
+    /// Where REST listens: `host:port` of each `http` listener; an empty host is all interfaces.
+    pub listeners: Vec<String>,
+    /// `host:port` that REST shows as the worker's id.
+    pub advertised: String,
+    /// `offset.storage.file.filename`.
+    pub offset_file: PathBuf,
+    /// `offset.flush.interval.ms`.
+    pub offset_flush_interval: Duration,
+    /// `offset.flush.timeout.ms`.
+    pub offset_flush_timeout: Duration,
+    /// `task.shutdown.graceful.timeout.ms`.
+    pub graceful_timeout: Duration,
+    /// `topic.creation.enable`.
+    pub topic_creation: bool,
+    /// `connector.client.config.override.policy`.
+    pub override_policy: OverridePolicy,
+    /// `config.providers`.
+    pub providers: Arc<ConfigProviders>,
+}
+
+const DEFAULT_BOOTSTRAP: &str = "localhost:9092";
+const DEFAULT_LISTENERS: &str = "http://:8083";
+
+impl WorkerConfig {
+    /// Reads the properties of a standalone worker.
+    pub fn from_properties(mut properties: ConfigMap) -> Result<WorkerConfig, WorkerConfigError> {
+        for (key, remedy) in [
+            ("key.converter", "for instance org.apache.kafka.connect.json.JsonConverter"),
+            ("value.converter", "for instance org.apache.kafka.connect.json.JsonConverter"),
+            (
+                "offset.storage.file.filename",
+                "name a file for the source offsets, for instance /var/lib/aqueduct/offsets",
+            ),
+        ] {
+            if properties.get(key).is_none_or(|value| value.trim().is_empty()) {
+                return Err(WorkerConfigError::Missing { key, remedy });
+            }
+        }
+        let providers = ConfigProviders::from_worker(&properties)?;
+        properties = providers.resolve(&properties).map_err(|error| WorkerConfigError::Reference {
+            message: error.to_string(),
+            source: Arc::new(error),
+        })?;
+        properties.entry("bootstrap.servers".to_owned()).or_insert_with(|| DEFAULT_BOOTSTRAP.to_owned());
+        let listeners = listeners(&properties)?;
+        let policy = text(&properties, "connector.client.config.override.policy", "All");
+        let allowlist = text(&properties, "connector.client.config.override.allowlist", "");
+        let override_policy =
+            OverridePolicy::parse(policy, allowlist).ok_or_else(|| WorkerConfigError::Invalid {
+                key: "connector.client.config.override.policy".to_owned(),
+                value: policy.to_owned(),
+                allowed: "allowed are All, None, Principal and Allowlist",
+            })?;
+        Ok(WorkerConfig {
+            advertised: advertised(&properties, &listeners),
+            listeners,
+            offset_file: text(&properties, "offset.storage.file.filename", "").into(),
+            offset_flush_interval: millis(&properties, "offset.flush.interval.ms", 60_000)?,
+            offset_flush_timeout: millis(&properties, "offset.flush.timeout.ms", 5_000)?,
+            graceful_timeout: millis(&properties, "task.shutdown.graceful.timeout.ms", 5_000)?,
+            topic_creation: boolean(&properties, "topic.creation.enable", true)?,
+            override_policy,
+            providers: Arc::new(providers),
+            properties,
+        })
+    }
+}
+
+fn text<'a>(properties: &'a ConfigMap, key: &str, default: &'a str) -> &'a str {
+    properties.get(key).map(|value| value.trim()).filter(|value| !value.is_empty()).unwrap_or(default)
+}
+
+fn millis(properties: &ConfigMap, key: &str, default: u64) -> Result<Duration, WorkerConfigError> {
+    let Some(value) = properties.get(key) else { return Ok(Duration::from_millis(default)) };
+    // i64::MAX ms is what "never" looks like in the JVM; timers here want less
+    let bound = u64::from(u32::MAX) * 1000;
+    let parsed = value.trim().parse::<i64>().ok().and_then(|ms| u64::try_from(ms).ok());
+    parsed.map(|ms| Duration::from_millis(ms.min(bound))).ok_or_else(|| WorkerConfigError::Invalid {
+        key: key.to_owned(),
+        value: value.clone(),
+        allowed: "milliseconds, 0 or more",
+    })
+}
+
+fn boolean(properties: &ConfigMap, key: &str, default: bool) -> Result<bool, WorkerConfigError> {
+    match properties.get(key).map(|value| value.trim().to_ascii_lowercase()) {
+        None => Ok(default),
+        Some(value) if value == "true" => Ok(true),
+        Some(value) if value == "false" => Ok(false),
+        Some(value) => Err(WorkerConfigError::Invalid {
+            key: key.to_owned(),
+            value,
+            allowed: "Expected value to be either true or false",
+        }),
+    }
+}
+
+fn listeners(properties: &ConfigMap) -> Result<Vec<String>, WorkerConfigError> {
+    let value = properties.get("listeners").map(String::as_str).unwrap_or(DEFAULT_LISTENERS);
+    let parse = |listener: &str| {
+        let invalid = |allowed| WorkerConfigError::Invalid {
+            key: "listeners".to_owned(),
+            value: listener.to_owned(),
+            allowed,
+        };
+        let allowed = "write http://host:port; an empty host means all interfaces";
+        let (scheme, address) = listener.split_once("://").ok_or_else(|| invalid(allowed))?;
+        if !scheme.eq_ignore_ascii_case("http") {
+            return Err(invalid("only http listeners are served; put a TLS proxy in front for https"));
+        }
+        let address = address.trim_end_matches('/');
+        let port = address.rsplit_once(':').ok_or_else(|| invalid(allowed))?.1;
+        port.parse::<u16>().map_err(|_| invalid(allowed))?;
+        Ok(address.to_owned())
+    };
+    value.split(',').map(str::trim).filter(|listener| !listener.is_empty()).map(parse).collect()
+}
+
+fn advertised(properties: &ConfigMap, listeners: &[String]) -> String {
+    let first = listeners.first().map(String::as_str).unwrap_or(":8083");
+    let (host, port) = first.rsplit_once(':').unwrap_or((first, "8083"));
+    let host = match text(properties, "rest.advertised.host.name", host) {
+        "" | "0.0.0.0" | "[::]" => "127.0.0.1",
+        host => host,
+    };
+    format!("{host}:{}", text(properties, "rest.advertised.port", port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(extra: &[(&str, &str)]) -> Result<WorkerConfig, WorkerConfigError> {
+        let base = [("key.converter", "K"), ("value.converter", "V"), ("offset.storage.file.filename", "/o")];
+        let entries = base.iter().chain(extra);
+        WorkerConfig::from_properties(entries.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = with(&[]).unwrap();
+        assert_eq!(config.listeners, [":8083"]);
+        assert_eq!(config.advertised, "127.0.0.1:8083");
+        assert_eq!(config.offset_flush_interval, Duration::from_secs(60));
+        assert_eq!(config.properties["bootstrap.servers"], "localhost:9092");
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        let error = with(&[("offset.flush.interval.ms", "soon")]).unwrap_err().to_string();
+        assert!(error.contains("soon") && error.contains("offset.flush.interval.ms"), "{error}");
+        assert!(with(&[("listeners", "https://:1")]).unwrap_err().to_string().contains("only http"));
+        assert!(with(&[("listeners", "http://x")]).is_err());
+        assert!(with(&[("value.converter", "")]).unwrap_err().to_string().contains("value.converter"));
+        assert_eq!(
+            with(&[("listeners", "http://0.0.0.0:9,HTTP://h:10/")]).unwrap().listeners,
+            ["0.0.0.0:9", "h:10"]
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! Transforms and converters of one task, and the order in which they run.
+
+use crate::config::with_prefix;
+use crate::connector::{ConfigMap, ConnectError};
+use crate::converter::{self, Converter, Encoded};
+use crate::data::{Batch, Side};
+use crate::transform::Chain;
+
+/// What a task does to its records between Kafka and the connector. Buffers are kept from batch to batch.
+pub(super) struct Pipeline {
+    chain: Chain,
+    key: Box<dyn Converter>,
+    value: Box<dyn Converter>,
+    keys: Encoded,
+    values: Encoded,
+}
+
+impl Pipeline {
+    /// The connector's transforms and converters; the worker's converters where the connector names none.
+    pub(super) fn new(worker: &ConfigMap, connector: &ConfigMap) -> Result<Pipeline, ConnectError> {
+        let bad = |error| {
+            ConnectError::fatal("the connector's transforms or converters cannot be made").caused_by(error)
+        };
+        let (key_class, key_config) = converter_config("key.converter", worker, connector);
+        let (value_class, value_config) = converter_config("value.converter", worker, connector);
+        Ok(Pipeline {
+            chain: Chain::from_config(connector).map_err(bad)?,
+            key: converter::create(&key_class, &key_config, true).map_err(bad)?,
+            value: converter::create(&value_class, &value_config, false).map_err(bad)?,
+            keys: Encoded::default(),
+            values: Encoded::default(),
+        })
+    }
+
+    /// Source: transforms, then keys and values to bytes. Failures mark their records.
+    pub(super) fn from_source(&mut self, batch: &mut Batch) {
+        self.chain.apply(batch);
+        self.key.encode(batch, Side::Key, &mut self.keys);
+        self.value.encode(batch, Side::Value, &mut self.values);
+    }
+
+    /// Sink: keys and values from bytes, then transforms. Failures mark their records.
+    pub(super) fn to_sink(&mut self, batch: &mut Batch) {
+        self.key.decode(batch, Side::Key);
+        self.value.decode(batch, Side::Value);
+        self.chain.apply(batch);
+    }
+
+    /// Key and value of a record as bytes, after [`Self::from_source`].
+    #[inline]
+    pub(super) fn encoded<'a>(
+        &'a self,
+        batch: &'a Batch,
+        record: usize,
+    ) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+        (self.keys.get(batch, record), self.values.get(batch, record))
+    }
+}
+
+/// Class and settings of a converter. The connector's if it names a class, else the worker's: never a mixture of both.
+fn converter_config(key: &str, worker: &ConfigMap, connector: &ConfigMap) -> (String, ConfigMap) {
+    let from = if connector.contains_key(key) { connector } else { worker };
+    let class = from.get(key).map(|class| class.trim()).unwrap_or_default();
+    (class.to_owned(), with_prefix(from, &format!("{key}.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, &str)]) -> ConfigMap {
+        entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn converter_settings_are_all_of_one_side() {
+        let worker = map(&[("value.converter", "J"), ("value.converter.schemas.enable", "false")]);
+        let own = map(&[("value.converter", "S"), ("value.converter.x", "1")]);
+        assert_eq!(converter_config("value.converter", &worker, &own), ("S".to_owned(), map(&[("x", "1")])));
+        let alone = map(&[("value.converter.schemas.enable", "true")]);
+        let expected = ("J".to_owned(), map(&[("schemas.enable", "false")]));
+        assert_eq!(converter_config("value.converter", &worker, &alone), expected);
+    }
+}

@@ -1,0 +1,409 @@
+//! The loop of a sink task: consumer → converters → transforms → put, and commits of what is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_protocol::client::consumer::{
+    Committer, Consumer, ListenerFuture, OffsetAndMetadata, PartitionBatch, RebalanceListener, Subscription,
+};
+use aqueduct_protocol::{Error, ErrorKind};
+use fancy_regex::Regex;
+use tokio::time::Instant;
+
+use super::client_config::{TaskClient, task_client};
+use super::consumed;
+use super::errors::{ErrorPolicy, RecordSide};
+use super::pipeline::Pipeline;
+use super::task::TaskRun;
+use crate::connector::{ConfigMap, ConnectError, SinkTask, SinkTaskContext, Ticket, TopicPartition};
+use crate::data::{Batch, RecordError, RecordState};
+
+/// Longest poll: how soon an idle task notices pause and stop, and gets an empty put.
+const POLL: Duration = Duration::from_secs(1);
+/// Wait before a batch is given to the task again.
+const REDELIVERY: Duration = Duration::from_millis(500);
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// Runs until the task is stopped or fails.
+pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result<(), ConnectError> {
+    if !run.wait_until_resumed().await {
+        return Ok(());
+    }
+    let (worker, connector) = (&run.shared.config.properties, &run.connector_config);
+    let pipeline = Pipeline::new(worker, connector)?;
+    let policy = ErrorPolicy::new(run.id.clone(), connector, RecordSide::Consumed);
+    let config = task_client(TaskClient::Consumer, worker, connector, &run.id.connector, run.id.task);
+    let no_consumer = |error| ConnectError::fatal("cannot make the task's consumer").caused_by(error);
+    let mut consumer = Consumer::new(&config).await.map_err(no_consumer)?;
+    consumer.subscribe(subscription(connector)?).map_err(no_consumer)?;
+    let context = SinkTaskContext {
+        connector: Arc::clone(&run.id.connector),
+        task: run.id.task,
+        stop: run.stop.clone(),
+    };
+    task.start(&run.task_config, context).await?;
+    tracing::info!(connector = &*run.id.connector, task = run.id.task, "sink task is started");
+    let limit = run.shared.config.offset_flush_timeout;
+    let mut core = Core {
+        run,
+        task,
+        pipeline,
+        policy,
+        partitions: Vec::new(),
+        pending: None,
+        spare: None,
+        failure: None,
+        limit,
+    };
+    let result = core.work(&mut consumer).await;
+    if result.is_ok() {
+        core.commit(&consumer).await.unwrap_or_else(|error| core.warn("the last commit failed", &error));
+    } else {
+        // what was not committed comes again; nothing of it is flushed by an orderly way out
+        core.partitions.clear();
+    }
+    let left = consumer.close(LEAVE, &mut core).await;
+    core.task.stop().await;
+    if let Err(error) = left {
+        tracing::debug!(
+            connector = &*core.run.id.connector,
+            task = core.run.id.task,
+            "leaving the group: {error}"
+        );
+    }
+    result
+}
+
+fn subscription(connector: &ConfigMap) -> Result<Subscription, ConnectError> {
+    if let Some(pattern) =
+        connector.get("topics.regex").map(|pattern| pattern.trim()).filter(|pattern| !pattern.is_empty())
+    {
+        let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
+            ConnectError::fatal(format!("topics.regex={pattern}: not a regular expression")).caused_by(error)
+        })?;
+        return Ok(Subscription::Matching(Box::new(move |topic| regex.is_match(topic).unwrap_or(false))));
+    }
+    let topics = connector.get("topics").map(String::as_str).unwrap_or_default().split(',');
+    Ok(Subscription::Topics(topics.map(str::trim).filter(|topic| !topic.is_empty()).map(Arc::from).collect()))
+}
+
+/// A partition of the task.
+struct Owned {
+    name: TopicPartition,
+    /// Offset after the last record that the task has accepted.
+    accepted: i64,
+    committed: i64,
+}
+
+/// A batch that the task has taken and whose outcome is not known yet.
+struct Pending {
+    batch: Arc<Batch>,
+    ticket: Ticket,
+    offsets: Vec<(TopicPartition, i64)>,
+}
+
+/// The task's state; inside a poll the consumer calls it about partitions.
+struct Core {
+    run: TaskRun,
+    task: Box<dyn SinkTask>,
+    pipeline: Pipeline,
+    policy: ErrorPolicy,
+    partitions: Vec<Owned>,
+    pending: Option<Pending>,
+    /// A batch to use again.
+    spare: Option<Batch>,
+    /// An error of the task inside a rebalance.
+    failure: Option<ConnectError>,
+    limit: Duration,
+}
+
+impl Core {
+    async fn work(&mut self, consumer: &mut Consumer) -> Result<(), ConnectError> {
+        let interval = self.run.shared.config.offset_flush_interval;
+        let mut commit_due = Instant::now() + interval;
+        let idle = Arc::new(Batch::default());
+        loop {
+            if self.run.stop.is_stopped() {
+                return Ok(());
+            }
+            if self.run.is_paused() {
+                self.commit(consumer).await?;
+                self.pause(consumer).await?;
+                continue;
+            }
+            let fetched =
+                self.poll(consumer, POLL.min(commit_due.saturating_duration_since(Instant::now()))).await?;
+            if fetched.is_empty() {
+                self.settle().await?;
+                self.put(Arc::clone(&idle), Vec::new())
+                    .await
+                    .or_else(|error| if error.is_retriable() { Ok(()) } else { Err(error) })?;
+            }
+            for part in fetched.chunks(consumed::MAX_PARTS) {
+                self.deliver(part, consumer).await?;
+            }
+            if Instant::now() >= commit_due {
+                self.commit(consumer).await?;
+                commit_due = Instant::now() + interval;
+            }
+        }
+    }
+
+    /// One poll of the consumer, cut short by a stop.
+    async fn poll(
+        &mut self,
+        consumer: &mut Consumer,
+        timeout: Duration,
+    ) -> Result<Vec<PartitionBatch>, ConnectError> {
+        let mut stop = self.run.stop.clone();
+        let polled = tokio::select! {
+            polled = consumer.poll(timeout, self) => polled,
+            () = stop.stopped() => return Ok(Vec::new()),
+        };
+        match (self.failure.take(), polled) {
+            (Some(failure), _) => Err(failure),
+            (None, Ok(fetched)) => Ok(fetched),
+            (None, Err(error)) => Err(ConnectError::fatal("cannot read from Kafka").caused_by(error)),
+        }
+    }
+
+    /// Keeps the membership and moves nothing until resumed or stopped.
+    async fn pause(&mut self, consumer: &mut Consumer) -> Result<(), ConnectError> {
+        self.run.set_state(super::State::Paused);
+        tracing::info!(connector = &*self.run.id.connector, task = self.run.id.task, "paused");
+        while self.run.is_paused() && !self.run.stop.is_stopped() {
+            self.poll_paused(consumer, POLL / 4).await?;
+        }
+        consumer.resume(&consumer.assignment());
+        if !self.run.stop.is_stopped() {
+            self.run.set_state(super::State::Running);
+        }
+        Ok(())
+    }
+
+    /// A poll that gives nothing. A partition that was assigned in it may have given records: it goes back to its place.
+    async fn poll_paused(&mut self, consumer: &mut Consumer, timeout: Duration) -> Result<(), ConnectError> {
+        consumer.pause(&consumer.assignment());
+        let early = self.poll(consumer, timeout).await?;
+        for part in early.iter().rev() {
+            let name = TopicPartition::new(Arc::clone(&part.topic), part.partition);
+            if let Some(first) = part.records.get(0) {
+                consumer.seek(&name, first.offset()).unwrap_or_else(|error| tracing::debug!("{error}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Converts, transforms, and gives the batch to the task, again and again while it asks for that.
+    async fn deliver(
+        &mut self,
+        fetched: &[PartitionBatch],
+        consumer: &mut Consumer,
+    ) -> Result<(), ConnectError> {
+        let mut batch = self.spare.take().unwrap_or_default();
+        let mut offsets = consumed::fill(&mut batch, fetched);
+        self.pipeline.to_sink(&mut batch);
+        self.policy.review(&batch)?;
+        self.settle().await?;
+        let mut batch = Arc::new(batch);
+        let mut attempts = 0_u64;
+        loop {
+            match self.put(Arc::clone(&batch), offsets.clone()).await {
+                Ok(()) => break,
+                Err(error) if error.is_retriable() => {
+                    attempts += 1;
+                    self.warn(
+                        &format!("put has to be repeated (attempt {attempts}); the batch is kept"),
+                        &error,
+                    );
+                }
+                Err(error) => return Err(error),
+            }
+            let until = Instant::now() + REDELIVERY;
+            while Instant::now() < until {
+                if self.run.stop.is_stopped() {
+                    return Ok(()); // not accepted, so not committed: it comes again
+                }
+                self.poll_paused(consumer, REDELIVERY / 2).await?;
+            }
+            self.drop_foreign(&mut batch, &mut offsets);
+        }
+        if attempts > 0 {
+            consumer.resume(&consumer.assignment());
+        }
+        Ok(())
+    }
+
+    /// Partitions that were taken away while a batch waited: their records are somebody else's now.
+    fn drop_foreign(&self, batch: &mut Arc<Batch>, offsets: &mut Vec<(TopicPartition, i64)>) {
+        let ours = |name: &TopicPartition| self.partitions.iter().any(|owned| owned.name == *name);
+        if offsets.iter().all(|(name, _)| ours(name)) {
+            return;
+        }
+        offsets.retain(|(name, _)| ours(name));
+        if let Some(batch) = Arc::get_mut(batch) {
+            let keep: Vec<bool> = batch
+                .records
+                .iter()
+                .map(|record| {
+                    ours(&TopicPartition::new(batch.topic(record.origin.topic), record.origin.partition))
+                })
+                .collect();
+            for (record, keep) in batch.records.iter_mut().zip(keep) {
+                if !keep {
+                    record.state = RecordState::Dropped;
+                }
+            }
+        }
+    }
+
+    async fn put(
+        &mut self,
+        batch: Arc<Batch>,
+        offsets: Vec<(TopicPartition, i64)>,
+    ) -> Result<(), ConnectError> {
+        let ticket = self.task.put(Arc::clone(&batch)).await?;
+        self.pending = Some(Pending { batch, ticket, offsets });
+        Ok(())
+    }
+
+    /// Waits for the outcome of the last put.
+    async fn settle(&mut self) -> Result<(), ConnectError> {
+        let Some(pending) = self.pending.take() else { return Ok(()) };
+        let outcome = pending.ticket.await?;
+        for failed in &outcome.failed {
+            self.report(&failed.error)?;
+        }
+        for (name, next) in pending.offsets {
+            if let Some(owned) = self.partitions.iter_mut().find(|owned| owned.name == name) {
+                owned.accepted = owned.accepted.max(next);
+            }
+        }
+        if let Ok(mut batch) = Arc::try_unwrap(pending.batch) {
+            batch.clear();
+            self.spare = Some(batch);
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, error: &RecordError) -> Result<(), ConnectError> {
+        if !self.policy.tolerates() {
+            return Err(super::errors::tolerance_exceeded(error));
+        }
+        self.policy.skipped += 1;
+        tracing::warn!(
+            connector = &*self.run.id.connector,
+            task = self.run.id.task,
+            "a record was skipped: {error}"
+        );
+        Ok(())
+    }
+
+    /// Flushes the task and commits what is durable then. What passes is left to the next time.
+    async fn commit(&mut self, consumer: &Consumer) -> Result<(), ConnectError> {
+        let committer =
+            consumer.committer().map_err(|error| ConnectError::fatal("cannot commit").caused_by(error))?;
+        self.commit_by(&committer, None).await
+    }
+
+    async fn commit_by(
+        &mut self,
+        committer: &Committer,
+        only: Option<&[TopicPartition]>,
+    ) -> Result<(), ConnectError> {
+        self.settle().await?;
+        let due = |owned: &Owned| {
+            owned.accepted > owned.committed && only.is_none_or(|only| only.contains(&owned.name))
+        };
+        if !self.partitions.iter().any(due) {
+            return Ok(());
+        }
+        match self.task.flush().await {
+            Ok(()) => {}
+            Err(error) if error.is_retriable() => {
+                self.warn("flush failed; nothing is committed before it succeeds", &error);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+        let owned = self.partitions.iter().filter(|owned| due(owned));
+        let offsets: Vec<_> =
+            owned.map(|owned| (owned.name.clone(), OffsetAndMetadata::new(owned.accepted))).collect();
+        let committed = tokio::time::timeout(self.limit, committer.commit(&offsets)).await;
+        let timed_out = |_| Err(Error::new(ErrorKind::Timeout, "no answer within offset.flush.timeout.ms"));
+        match committed.unwrap_or_else(timed_out) {
+            Ok(()) => {
+                for owned in &mut self.partitions {
+                    if let Some((_, offset)) = offsets.iter().find(|(name, _)| *name == owned.name) {
+                        owned.committed = offset.offset;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    connector = &*self.run.id.connector,
+                    task = self.run.id.task,
+                    "offsets were not committed: {error}"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), ConnectError> {
+        self.partitions.retain(|owned| !partitions.contains(&owned.name));
+        self.task.close(partitions).await
+    }
+
+    fn warn(&self, what: &str, error: &ConnectError) {
+        tracing::warn!(
+            connector = &*self.run.id.connector,
+            task = self.run.id.task,
+            "{what}: {}",
+            error.trace().trim_end()
+        );
+    }
+
+    /// Keeps the task's error for the loop, and ends the consumer's poll.
+    fn fail(&mut self, error: ConnectError) -> Error {
+        let short = Error::new(ErrorKind::State, error.to_string());
+        self.failure.get_or_insert(error);
+        short
+    }
+}
+
+impl RebalanceListener for Core {
+    fn assigned<'a>(&'a mut self, positions: &'a [(TopicPartition, i64)]) -> ListenerFuture<'a> {
+        Box::pin(async move {
+            let owned = |(name, offset): &(TopicPartition, i64)| Owned {
+                name: name.clone(),
+                accepted: *offset,
+                committed: *offset,
+            };
+            self.partitions.extend(positions.iter().map(owned));
+            let names: Vec<TopicPartition> = positions.iter().map(|(name, _)| name.clone()).collect();
+            self.task.open(&names).await.map_err(|error| self.fail(error))
+        })
+    }
+
+    fn revoked<'a>(
+        &'a mut self,
+        partitions: &'a [TopicPartition],
+        committer: &'a Committer,
+    ) -> ListenerFuture<'a> {
+        Box::pin(async move {
+            let committed = self.commit_by(committer, Some(partitions)).await;
+            let closed = self.give_up(partitions).await;
+            committed.and(closed).map_err(|error| self.fail(error))
+        })
+    }
+
+    fn lost<'a>(&'a mut self, partitions: &'a [TopicPartition]) -> ListenerFuture<'a> {
+        Box::pin(async move {
+            let settled = self.settle().await;
+            let closed = self.give_up(partitions).await;
+            settled.and(closed).map_err(|error| self.fail(error))
+        })
+    }
+}

@@ -1,0 +1,380 @@
+//! The loop of a source task: poll → transforms → converters → producer, and offsets as far as records are acknowledged.
+//!
+//! A batch is copied into the producer's buffers, so the same `Batch` serves the next poll at once while the producer sends.
+//! What is on the way is bounded by the producer's `buffer.memory` and by [`MAX_IN_FLIGHT_BATCHES`].
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use aqueduct_protocol::client::producer::{
+    AppendError, DeliveryErrors, DeliveryTicket, Producer, TopicHandle,
+};
+use tokio::time::Instant;
+
+use super::client_config::{TaskClient, task_client};
+use super::errors::{ErrorPolicy, RecordSide};
+use super::in_flight::InFlight;
+use super::pipeline::Pipeline;
+use super::task::TaskRun;
+use super::topics::TopicCreator;
+use crate::connector::{BoxFuture, ConnectError, OffsetMap, OffsetReader, SourceTask, SourceTaskContext};
+use crate::data::{Batch, RecordState, TopicId};
+use crate::store::OffsetStore;
+
+/// Batches that may wait for their acknowledgement; each costs a few hundred bytes beside its records.
+const MAX_IN_FLIGHT_BATCHES: usize = 512;
+/// Wait after a retriable error of `poll` before the next.
+const POLL_RETRY: Duration = Duration::from_millis(100);
+
+/// Runs until the task is stopped or fails.
+pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SourceTask>) -> Result<(), ConnectError> {
+    // a task that begins paused is not even started before it is resumed
+    if !run.wait_until_resumed().await {
+        return Ok(());
+    }
+    let mut sender = Sender::new(&run).await?;
+    let context = SourceTaskContext {
+        connector: Arc::clone(&run.id.connector),
+        task: run.id.task,
+        offsets: Arc::new(Offsets {
+            store: Arc::clone(&run.shared.offsets),
+            connector: Arc::clone(&run.id.connector),
+        }),
+        stop: run.stop.clone(),
+    };
+    task.start(&run.task_config, context).await?;
+    tracing::info!(connector = &*run.id.connector, task = run.id.task, "source task is started");
+    let result = work(&mut run, &mut *task, &mut sender).await;
+    let ended = finish(&mut sender, &mut *task, run.shared.config.offset_flush_timeout).await;
+    task.stop().await;
+    result.and(ended)
+}
+
+async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender) -> Result<(), ConnectError> {
+    let mut batch = Batch::default();
+    let mut commit_due = Instant::now() + run.shared.config.offset_flush_interval;
+    loop {
+        if run.is_paused() {
+            sender.commit(task).await;
+        }
+        if (run.is_paused() || run.stop.is_stopped()) && !run.wait_until_resumed().await {
+            return Ok(());
+        }
+        batch.clear();
+        match poll(task, &mut batch, sender, &mut commit_due, run.shared.config.offset_flush_interval).await {
+            Ok(()) => sender.send(&mut batch, run).await?,
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(
+                    connector = &*run.id.connector,
+                    task = run.id.task,
+                    "poll has to be repeated: {}",
+                    error.trace().trim_end()
+                );
+                run.stop.sleep(POLL_RETRY).await;
+            }
+            Err(error) => return Err(error),
+        }
+        sender.settle()?;
+        if Instant::now() >= commit_due {
+            sender.commit(task).await;
+            commit_due = Instant::now() + run.shared.config.offset_flush_interval;
+        }
+    }
+}
+
+/// One poll; offsets are committed on time even if it takes long.
+async fn poll(
+    task: &mut dyn SourceTask,
+    batch: &mut Batch,
+    sender: &mut Sender,
+    commit_due: &mut Instant,
+    interval: Duration,
+) -> Result<(), ConnectError> {
+    let mut polling = task.poll(batch);
+    loop {
+        tokio::select! {
+            biased;
+            polled = &mut polling => return polled,
+            () = tokio::time::sleep_until(*commit_due) => {
+                sender.settle()?;
+                sender.write_offsets().await;
+                *commit_due = Instant::now() + interval;
+            }
+        }
+    }
+}
+
+/// After the last poll: waits for acknowledgements as long as a commit may take, then commits what is acknowledged.
+async fn finish(sender: &mut Sender, task: &mut dyn SourceTask, limit: Duration) -> Result<(), ConnectError> {
+    let deadline = Instant::now() + limit;
+    let drained = tokio::time::timeout_at(deadline, sender.drain()).await;
+    sender.commit(task).await;
+    if let Err(error) = sender.producer.close(deadline.saturating_duration_since(Instant::now())).await {
+        tracing::debug!(connector = &*sender.connector, task = sender.task, "closing the producer: {error}");
+    }
+    match drained {
+        Ok(result) => result,
+        Err(_) => {
+            tracing::warn!(
+                connector = &*sender.connector,
+                task = sender.task,
+                batches = sender.in_flight.len(),
+                "not everything was acknowledged in time; it is read again at the next start"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Reads offsets of this connector from the worker's store.
+struct Offsets {
+    store: Arc<dyn OffsetStore>,
+    connector: Arc<str>,
+}
+
+impl OffsetReader for Offsets {
+    fn offset<'a>(
+        &'a self,
+        partition: &'a OffsetMap,
+    ) -> BoxFuture<'a, Result<Option<OffsetMap>, ConnectError>> {
+        Box::pin(async move {
+            let mut found =
+                self.store.read(&self.connector, std::slice::from_ref(partition)).await.map_err(|error| {
+                    ConnectError::fatal("cannot read the source offsets").caused_by(error)
+                })?;
+            Ok(found.pop().flatten())
+        })
+    }
+}
+
+/// From a polled batch to the producer.
+struct Sender {
+    connector: Arc<str>,
+    task: usize,
+    pipeline: Pipeline,
+    policy: ErrorPolicy,
+    producer: Producer,
+    topics: Vec<(Arc<str>, TopicHandle)>,
+    creator: Option<TopicCreator>,
+    in_flight: InFlight<DeliveryTicket>,
+    store: Arc<dyn OffsetStore>,
+}
+
+impl Sender {
+    async fn new(run: &TaskRun) -> Result<Sender, ConnectError> {
+        let (worker, connector) = (&run.shared.config.properties, &run.connector_config);
+        let pipeline = Pipeline::new(worker, connector)?;
+        let config = task_client(TaskClient::Producer, worker, connector, &run.id.connector, run.id.task);
+        let producer = Producer::new(&config)
+            .await
+            .map_err(|error| ConnectError::fatal("cannot make the task's producer").caused_by(error))?;
+        Ok(Sender {
+            connector: Arc::clone(&run.id.connector),
+            task: run.id.task,
+            pipeline,
+            policy: ErrorPolicy::new(run.id.clone(), connector, RecordSide::Source),
+            producer,
+            topics: Vec::new(),
+            creator: TopicCreator::for_source(run)?,
+            in_flight: InFlight::new(),
+            store: Arc::clone(&run.shared.offsets),
+        })
+    }
+
+    /// Transforms, converts and hands the batch to the producer; waits while the producer's memory is full.
+    async fn send(&mut self, batch: &mut Batch, run: &mut TaskRun) -> Result<(), ConnectError> {
+        if batch.records.is_empty() && batch.positions.is_empty() {
+            return Ok(());
+        }
+        self.pipeline.from_source(batch);
+        self.policy.review(batch)?;
+        if !self.resolve_topics(batch, run).await? {
+            return Ok(()); // stopped: the batch counts as not polled
+        }
+        while self.in_flight.len() >= MAX_IN_FLIGHT_BATCHES {
+            self.wait_for_oldest().await?;
+        }
+        let mut session = self.producer.session();
+        let mut appended = 0_usize;
+        let mut topic: Option<(TopicId, &TopicHandle)> = None;
+        for (index, record) in batch.records.iter().enumerate() {
+            if record.state != RecordState::Live {
+                continue;
+            }
+            let handle = match topic {
+                Some((id, handle)) if id == record.topic => handle,
+                _ => {
+                    let name = batch.topic(record.topic);
+                    let found =
+                        self.topics.iter().find(|(known, _)| **known == *name).map(|(_, handle)| handle);
+                    let Some(handle) = found else { return Err(unresolved(name)) };
+                    topic = Some((record.topic, handle));
+                    handle
+                }
+            };
+            let partition = (record.partition >= 0).then_some(record.partition);
+            let timestamp = (record.timestamp >= 0).then_some(record.timestamp);
+            loop {
+                let (key, value) = self.pipeline.encoded(batch, index);
+                match session.append(handle, partition, timestamp, key, value, &[]) {
+                    Ok(_) => break appended += 1,
+                    Err(AppendError::Full { .. }) => tokio::select! {
+                        waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
+                        // a part of the batch is sent, none of it is committed: it is read again at the next start
+                        () = run.stop.stopped() => return Ok(()),
+                    },
+                    Err(error) if self.policy.tolerates() => {
+                        self.policy.skipped += 1;
+                        tracing::warn!(
+                            connector = &*self.connector,
+                            task = self.task,
+                            "a record was skipped, stage KAFKA_PRODUCE: {error}"
+                        );
+                        break;
+                    }
+                    Err(error) => return Err(not_sent(batch, index, error)),
+                }
+            }
+        }
+        let ticket = session.finish();
+        self.in_flight.push((appended > 0).then_some(ticket), batch.positions.drain(..));
+        Ok(())
+    }
+
+    /// Makes sure that every topic of the batch has a handle, and exists if the connector is to create it. False if the
+    /// task was stopped meanwhile.
+    async fn resolve_topics(&mut self, batch: &Batch, run: &mut TaskRun) -> Result<bool, ConnectError> {
+        let mut last = None;
+        for record in &batch.records {
+            if record.state != RecordState::Live || last == Some(record.topic) {
+                continue;
+            }
+            last = Some(record.topic);
+            let name = batch.topic(record.topic);
+            if self.topics.iter().any(|(known, _)| **known == *name) {
+                continue;
+            }
+            let topic: Arc<str> = Arc::from(name);
+            if let Some(creator) = &mut self.creator {
+                creator.ensure(&topic).await?;
+            }
+            let handle = tokio::select! {
+                handle = self.producer.topic(&topic) => handle,
+                () = run.stop.stopped() => return Ok(false),
+            };
+            let handle = handle.map_err(|error| {
+                ConnectError::fatal(format!("topic {topic}: cannot be written to")).caused_by(error)
+            })?;
+            self.topics.push((topic, handle));
+        }
+        Ok(true)
+    }
+
+    /// Takes notice of acknowledgements, without waiting.
+    fn settle(&mut self) -> Result<(), ConnectError> {
+        let mut nobody = Context::from_waker(Waker::noop());
+        let (tolerate, connector, task) = (self.policy.tolerates(), &self.connector, self.task);
+        let mut skipped = 0;
+        let settled = self.in_flight.settle(|ticket| match std::pin::Pin::new(ticket).poll(&mut nobody) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(_)) => Some(Ok(())),
+            Poll::Ready(Err(errors)) if tolerate => {
+                skipped += errors.total;
+                tracing::warn!(
+                    connector = &**connector,
+                    task,
+                    "records were skipped, stage KAFKA_PRODUCE: {errors}"
+                );
+                Some(Ok(()))
+            }
+            Poll::Ready(Err(errors)) => Some(Err(unacknowledged(errors))),
+        });
+        self.policy.skipped += skipped;
+        settled
+    }
+
+    async fn wait_for_oldest(&mut self) -> Result<(), ConnectError> {
+        let tolerate = self.policy.tolerates();
+        if let Some(ticket) = self.in_flight.oldest() {
+            match ticket.await {
+                Err(errors) if !tolerate => return Err(unacknowledged(errors)),
+                _ => self.in_flight.oldest_is_done(),
+            }
+        }
+        self.settle()
+    }
+
+    /// Waits until everything is acknowledged.
+    async fn drain(&mut self) -> Result<(), ConnectError> {
+        if self.in_flight.len() > 0 {
+            self.producer.flush().await;
+        }
+        while self.in_flight.len() > 0 {
+            self.wait_for_oldest().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is acknowledged and tells the task.
+    async fn commit(&mut self, task: &mut dyn SourceTask) {
+        if let Err(error) = self.settle() {
+            tracing::debug!(connector = &*self.connector, task = self.task, "{error}"); // met again where it fails the task
+        }
+        self.write_offsets().await;
+        if let Err(error) = task.commit().await {
+            tracing::error!(
+                connector = &*self.connector,
+                task = self.task,
+                "the task's commit failed: {}",
+                error.trace().trim_end()
+            );
+        }
+    }
+
+    /// A failure keeps the offsets for the next time.
+    async fn write_offsets(&mut self) {
+        let offsets = self.in_flight.take_committable();
+        if offsets.is_empty() {
+            return;
+        }
+        let to_write = offsets
+            .iter()
+            .map(|(partition, offset)| (Arc::clone(partition), Some((**offset).clone())))
+            .collect();
+        if let Err(error) = self.store.write(&self.connector, to_write).await {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::error!(
+                connector = &*self.connector,
+                task = self.task,
+                "offsets were not committed, next try at the next interval: {error}: {cause}"
+            );
+            self.in_flight.give_back(offsets);
+        }
+    }
+}
+
+fn unresolved(topic: &str) -> ConnectError {
+    ConnectError::fatal(format!("topic {topic}: no partitions are known of it"))
+}
+
+fn not_sent(
+    batch: &Batch,
+    record: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> ConnectError {
+    let topic = batch.records.get(record).map(|record| batch.topic(record.topic)).unwrap_or_default();
+    let position = batch
+        .positions
+        .last()
+        .map(|position| serde_json::Value::Object((*position.offset).clone()).to_string());
+    ConnectError::fatal(format!(
+        "topic {topic}: a record of the batch that ends at source offset {} cannot be sent",
+        position.unwrap_or_default()
+    ))
+    .caused_by(error)
+}
+
+fn unacknowledged(errors: DeliveryErrors) -> ConnectError {
+    ConnectError::fatal("Unrecoverable exception from producer send callback").caused_by(errors)
+}
