@@ -44,6 +44,7 @@ impl Running {
                 name: "stdout".to_owned(),
                 target: Some(Target::Stdout),
                 buffer: Vec::new(),
+                written_at: None,
             });
         };
         let path = name.clone();
