@@ -139,6 +139,18 @@ impl Assignor {
     }
 }
 
+/// How a group's rebalances go when its members offer these assignors: cooperatively only if all of them can, for which
+/// one is chosen isn't known beforehand.
+#[must_use]
+pub fn rebalance_protocol(assignors: &[Assignor]) -> RebalanceProtocol {
+    let cooperative = |of: &Assignor| of.rebalance_protocol() == RebalanceProtocol::Cooperative;
+    if !assignors.is_empty() && assignors.iter().all(cooperative) {
+        RebalanceProtocol::Cooperative
+    } else {
+        RebalanceProtocol::Eager
+    }
+}
+
 /// A member of the group as its leader knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {

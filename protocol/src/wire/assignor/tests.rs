@@ -196,6 +196,9 @@ fn names_and_classes() {
     let class = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
     assert_eq!(Assignor::from_class(class), Some(Assignor::CooperativeSticky));
     assert_eq!(Assignor::from_class("com.example.Mine"), None);
+    let both = [Assignor::Range, Assignor::CooperativeSticky];
+    assert_eq!(rebalance_protocol(&both), RebalanceProtocol::Eager);
+    assert_eq!(rebalance_protocol(&both[1..]), RebalanceProtocol::Cooperative);
 }
 
 #[derive(Debug, Clone)]
