@@ -8,6 +8,7 @@ mod handshake;
 mod metadata;
 mod network;
 pub mod producer;
+mod security;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use super::config::{ClientConfig, MAX_FRAME};
 use super::connection::{BoxedStream, Connection, connect_tcp};
 use super::handshake::{self, Versions};
 use super::metadata::{Metadata, Node};
+use super::security::authenticate;
 use super::{CoordinatorKind, NodeTarget, Purpose};
 use crate::{Error, ErrorKind, Result};
 
@@ -152,8 +153,15 @@ impl Network {
     }
 
     pub(super) fn existing(&self, node: i32, purpose: Purpose) -> Option<Arc<Connection>> {
-        let slots = self.slots.lock();
-        let connection = slots.get(&(node, purpose))?.connection.as_ref()?;
+        let mut slots = self.slots.lock();
+        let slot = slots.get_mut(&(node, purpose))?;
+        if slot.connection.as_ref().is_some_and(|connection| connection.is_expired())
+            && let Some(expired) = slot.connection.take()
+        {
+            // What is under way is still answered there; the next request logs in anew.
+            expired.drain();
+        }
+        let connection = slot.connection.as_ref()?;
         connection.broken().is_none().then(|| Arc::clone(connection))
     }
 
@@ -200,9 +208,17 @@ impl Network {
         let peer: Arc<str> = format!("{host}:{port}").into();
         let limit = self.config.connection_setup_timeout;
         let handshake = async {
-            let stream: BoxedStream = Box::new(connect_tcp(&host, port, limit).await?);
+            let socket = connect_tcp(&host, port, limit).await?;
+            let stream: BoxedStream = match &self.config.security.tls {
+                Some(tls) => Box::new(tls.connect(&host, port, socket).await?),
+                None => Box::new(socket),
+            };
             let connection = Connection::start(stream, Arc::clone(&peer), &self.config.client_id, MAX_FRAME);
             let versions = handshake::api_versions(&connection).await?;
+            if let Some(sasl) = &self.config.security.sasl {
+                let lifetime_ms = authenticate(&connection, sasl, &peer).await?;
+                connection.expires_after(lifetime_ms);
+            }
             Ok((connection, versions))
         };
         let (connection, versions) =

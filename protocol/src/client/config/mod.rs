@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::security::Security;
 use crate::{Error, ErrorKind, Result};
 
 /// Settings under Kafka's own names.
@@ -38,6 +39,8 @@ pub struct ClientConfig {
     pub api_timeout: Duration,
     /// `allow.auto.create.topics`.
     pub allow_auto_create_topics: bool,
+    /// `security.protocol` with its `ssl.*` and `sasl.*`.
+    pub(crate) security: Security,
 }
 
 impl ClientConfig {
@@ -71,6 +74,7 @@ impl ClientConfig {
             allow_auto_create_topics: properties
                 .get("allow.auto.create.topics")
                 .is_none_or(|text| text.trim() != "false"),
+            security: Security::from_properties(properties)?,
         })
     }
 }

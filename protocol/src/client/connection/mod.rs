@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader};
@@ -42,6 +43,8 @@ struct State {
     /// Why the connection is of no more use.
     broken: Option<Error>,
     last_used: Option<Instant>,
+    /// When the login has to be said again (KIP-368).
+    expires: Option<Instant>,
 }
 
 /// What the halves of a connection share.
@@ -107,6 +110,28 @@ impl Connection {
     pub(crate) fn last_used(&self) -> (Option<Instant>, bool) {
         let state = self.shared.state.lock();
         (state.last_used, !state.pending.is_empty())
+    }
+
+    /// The login lasts `lifetime_ms` (0: for ever); the connection counts as expired a little earlier.
+    pub(crate) fn expires_after(&self, lifetime_ms: i64) {
+        let lifetime = u64::try_from(lifetime_ms).unwrap_or(0);
+        // As the JVM: somewhere between 85 and 95 % of the time, so that clients don't come back all at once.
+        let part = Duration::from_millis(lifetime).mul_f64(0.85 + 0.1 * fastrand::f64());
+        self.shared.state.lock().expires = (lifetime > 0).then(|| Instant::now() + part);
+    }
+
+    /// Whether the login is about to end: new requests belong on a new connection.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.shared.state.lock().expires.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Keeps the connection until its last answer is there.
+    pub(crate) fn drain(self: Arc<Self>) {
+        tokio::spawn(async move {
+            while self.last_used().1 && self.broken().is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
     }
 
     /// Queues a request now; requests leave in the order of these calls. `parts` is the request's body.

@@ -1,0 +1,69 @@
+//! Who we are and whom we trust: `security.protocol`, `ssl.*` and `sasl.*`.
+
+mod jaas;
+mod oauth;
+mod sasl;
+mod stores;
+mod tls;
+
+use super::config::{Properties, invalid};
+use crate::{Error, ErrorKind, Result};
+
+pub(crate) use sasl::{Sasl, authenticate};
+pub(crate) use tls::Tls;
+
+/// Text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[hidden]")
+    }
+}
+
+/// The way in, as configured.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Security {
+    pub(crate) tls: Option<Tls>,
+    pub(crate) sasl: Option<Sasl>,
+}
+
+impl Security {
+    /// Reads `security.protocol` and what it needs.
+    pub(crate) fn from_properties(properties: &Properties) -> Result<Self> {
+        const KEY: &str = "security.protocol";
+        let protocol = properties.get(KEY).map_or("PLAINTEXT", |text| text.trim());
+        let (tls, sasl) = match protocol.to_ascii_uppercase().as_str() {
+            "PLAINTEXT" => (false, false),
+            "SSL" => (true, false),
+            "SASL_PLAINTEXT" => (false, true),
+            "SASL_SSL" => (true, true),
+            _ => return Err(invalid(KEY, protocol, "one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")),
+        };
+        Ok(Self {
+            tls: tls.then(|| Tls::from_properties(properties)).transpose()?,
+            sasl: sasl.then(|| Sasl::from_properties(properties)).transpose()?,
+        })
+    }
+}
+
+/// An error of the configuration that names its key.
+fn config_error(key: &str, what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Config, format!("{key}: {what}"))
+}
+
+/// A setting's text, `None` where it is missing or empty.
+fn text<'a>(properties: &'a Properties, key: &str) -> Option<&'a str> {
+    properties.get(key).map(|text| text.trim()).filter(|text| !text.is_empty())
+}
