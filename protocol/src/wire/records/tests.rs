@@ -216,7 +216,7 @@ fn lengths_at_the_edges() {
     let sizes = [0, 1, 63, 64, 8191, 8192, (1 << 18) - 1, 1 << 18, (1 << 20) - 1, 1 << 20];
     let deltas = [0, 63, 64, -64, -65, 8191, 8192, (1 << 18) - 1, 1 << 18, 1 << 40, i64::MAX, i64::MIN];
     let some = |size: usize| Some(vec![size as u8; size]);
-    let mut shapes: Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> = vec![(0, None, None)];
+    let mut shapes = vec![(0, None, None)];
     for size in sizes {
         shapes.extend([(1, some(size), None), (2, None, some(size)), (3, some(size), some(64))]);
         shapes.push((4, some(3), some(size)));
