@@ -60,9 +60,9 @@ fn java(args: &[&str]) -> Command {
     command
 }
 
-async fn gates(addr: &str, which: &[&str]) {
+async fn gates(addr: &str, transaction_version: &str, which: &[&str]) {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/broker/Gates.java");
-    let mut args = vec![source, addr];
+    let mut args = vec![source, addr, transaction_version];
     args.extend(which);
     let out = run(java(&args), Vec::new()).await;
     assert!(out.contains("ALL GATES PASSED"), "{out}");
@@ -127,8 +127,10 @@ async fn acknowledged_records_survive_a_death_and_a_torn_tail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn java_clients_with_the_second_transaction_protocol() {
     let dir = tempfile::tempdir().unwrap();
-    let (broker, addr) = start(on_disk(dir.path())).await;
-    gates(&addr, &[]).await;
+    let config = BrokerConfig { cleanup_interval: Duration::from_secs(1), ..on_disk(dir.path()) };
+    let (broker, addr) =
+        start(BrokerConfig { consumer_heartbeat_interval: Duration::from_millis(500), ..config }).await;
+    gates(&addr, "2", &[]).await;
     broker.shutdown().await;
 }
 
@@ -136,7 +138,7 @@ async fn java_clients_with_the_second_transaction_protocol() {
 async fn java_clients_with_the_first_transaction_protocol() {
     let config = BrokerConfig { transaction_version: 1, ..BrokerConfig::default() };
     let (broker, addr) = start(config).await;
-    gates(&addr, &["transactions", "fencing", "offsetsInTransactions", "timeout"]).await;
+    gates(&addr, "1", &["transactions", "fencing", "offsetsInTransactions", "timeout"]).await;
     broker.shutdown().await;
 }
 

@@ -10,15 +10,18 @@ import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.*;
 import org.apache.kafka.common.serialization.*;
 
-/** Apache Kafka's own clients against the embedded broker: bootstrap server, then the gates to try (default: all). */
+/** Apache Kafka's own clients against the embedded broker: bootstrap server, expected transaction.version,
+ *  then the gates to try (default: all). */
 public class Gates {
     static String bootstrap;
+    static int transactionVersion;
     static Admin admin;
 
     public static void main(String[] args) throws Exception {
         bootstrap = args[0];
+        transactionVersion = Integer.parseInt(args[1]);
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap, "request.timeout.ms", 15000, "default.api.timeout.ms", 20000));
-        Set<String> only = new HashSet<>(Arrays.asList(args).subList(1, args.length));
+        Set<String> only = new HashSet<>(Arrays.asList(args).subList(2, args.length));
         try (Admin a = admin) {
             if (wanted(only, "administration")) administration();
             if (wanted(only, "idempotent")) idempotent();
@@ -26,9 +29,11 @@ public class Gates {
             if (wanted(only, "fencing")) fencing();
             if (wanted(only, "offsetsInTransactions")) offsetsInTransactions();
             if (wanted(only, "timeout")) timeout();
+            if (wanted(only, "cleaning")) cleaning();
             if (wanted(only, "groups")) {
                 groups("classic");
                 groups("consumer");
+                pattern();
                 groupAdministration();
             }
         }
@@ -123,14 +128,15 @@ public class Gates {
         ConfigResource broker = new ConfigResource(ConfigResource.Type.BROKER, "1");
         check(admin.describeConfigs(List.of(broker)).all().get().get(broker).get("num.partitions") != null, "broker config");
         fails(SecurityDisabledException.class, admin.describeAcls(org.apache.kafka.common.acl.AclBindingFilter.ANY).values());
+        long time = System.currentTimeMillis() - 20000;
         try (KafkaProducer<String, String> producer = producer(Map.of())) {
-            for (int i = 0; i < 10; i++) producer.send(new ProducerRecord<>("cut", 0, (long) i * 1000, "k", "v" + i));
+            for (int i = 0; i < 10; i++) producer.send(new ProducerRecord<>("cut", 0, time + i * 1000, "k", "v" + i));
         }
         TopicPartition cut = new TopicPartition("cut", 0);
         equal(6L, admin.deleteRecords(Map.of(cut, RecordsToDelete.beforeOffset(6))).lowWatermarks().get(cut).get().lowWatermark(), "low watermark");
         equal(List.of("v6", "v7", "v8", "v9"), read("cut", "read_uncommitted"), "after deletion");
         fails(org.apache.kafka.common.errors.OffsetOutOfRangeException.class, admin.deleteRecords(Map.of(cut, RecordsToDelete.beforeOffset(60))).all());
-        equal(8L, admin.listOffsets(Map.of(cut, OffsetSpec.forTimestamp(7500))).partitionResult(cut).get().offset(), "by time");
+        equal(8L, admin.listOffsets(Map.of(cut, OffsetSpec.forTimestamp(time + 7500))).partitionResult(cut).get().offset(), "by time");
         equal(9L, admin.listOffsets(Map.of(cut, OffsetSpec.maxTimestamp())).partitionResult(cut).get().offset(), "newest");
         equal(6L, admin.listOffsets(Map.of(cut, OffsetSpec.earliest())).partitionResult(cut).get().offset(), "earliest");
         check(admin.describeLogDirs(List.of(1)).allDescriptions().get().size() == 1, "log dirs");
@@ -167,6 +173,8 @@ public class Gates {
                 }
             }
             equal(30, read("txn", "read_uncommitted").size(), "all records");
+            // The second protocol bumps the epoch at every end, the first one never does.
+            equal(transactionVersion == 2 ? 6 : 0, admin.describeTransactions(List.of("t1")).description("t1").get().producerEpoch(), "epoch");
             List<String> committed = read("txn", "read_committed");
             equal(15, committed.size(), "committed records");
             check(committed.stream().allMatch(v -> v.startsWith("yes")), "only committed records");
@@ -274,6 +282,66 @@ public class Gates {
         }
         equal(List.of(), read("timeout", "read_committed"), "nothing committed");
         passed("transaction timeout");
+    }
+
+    /** The broker cleans every second; segments are small, so that there is something to clean. */
+    static void cleaning() throws Exception {
+        Map<String, String> small = Map.of("segment.bytes", "2000");
+        Map<String, String> compact = new HashMap<>(small);
+        compact.putAll(Map.of("cleanup.policy", "compact", "min.cleanable.dirty.ratio", "0.01"));
+        Map<String, String> limited = new HashMap<>(small);
+        limited.put("retention.bytes", "4000");
+        admin.createTopics(List.of(new NewTopic("compacted", 1, (short) 1).configs(compact), new NewTopic("limited", 1, (short) 1).configs(limited))).all().get();
+        try (KafkaProducer<String, String> producer = producer(Map.of("batch.size", 200, "compression.type", "lz4"));
+             KafkaProducer<String, String> transactional = producer(Map.of("transactional.id", "cleaned"))) {
+            transactional.initTransactions();
+            transactional.beginTransaction();
+            for (int i = 0; i < 10; i++) transactional.send(new ProducerRecord<>("compacted", "k" + i, "aborted"));
+            transactional.flush();
+            transactional.abortTransaction();
+            for (int i = 0; i < 1000; i++) {
+                producer.send(new ProducerRecord<>("compacted", "k" + i % 10, "v" + i));
+                producer.send(new ProducerRecord<>("limited", "k" + i % 10, "v" + i));
+            }
+            producer.send(new ProducerRecord<>("compacted", "k3", null));
+        }
+        TopicPartition limit = new TopicPartition("limited", 0);
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(20);
+        while (read("compacted", "read_committed").size() > 300 || admin.listOffsets(Map.of(limit, OffsetSpec.earliest())).partitionResult(limit).get().offset() == 0) {
+            check(System.nanoTime() < deadline, "not cleaned: " + read("compacted", "read_committed").size() + " records left");
+            Thread.sleep(200);
+        }
+        Map<String, String> table = new TreeMap<>();
+        TopicPartition partition = new TopicPartition("compacted", 0);
+        try (KafkaConsumer<String, String> consumer = consumer(Map.of("isolation.level", "read_committed"))) {
+            consumer.assign(List.of(partition));
+            consumer.seekToBeginning(List.of(partition));
+            long end = consumer.endOffsets(List.of(partition)).get(partition);
+            equal(1012L, end, "offsets are kept");
+            while (consumer.position(partition) < end) consumer.poll(Duration.ofMillis(100)).forEach(r -> table.put(r.key(), String.valueOf(r.value())));
+        }
+        equal("{k0=v990, k1=v991, k2=v992, k3=null, k4=v994, k5=v995, k6=v996, k7=v997, k8=v998, k9=v999}", table.toString(), "last values");
+        List<String> kept = read("limited", "read_committed");
+        check(kept.size() < 500 && kept.get(kept.size() - 1).equals("v999"), "the newest are kept: " + kept.size());
+        passed("compaction and retention");
+    }
+
+    static void pattern() throws Exception {
+        topic("pattern-1", 1);
+        try (KafkaConsumer<String, String> consumer = consumer(Map.of("group.id", "pattern", "group.protocol", "consumer", "group.remote.assignor", "range"))) {
+            consumer.subscribe(new SubscriptionPattern("pattern-.*"));
+            long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+            boolean grown = false;
+            while (consumer.assignment().size() != 3) {
+                check(System.nanoTime() < deadline, "pattern: " + consumer.assignment());
+                consumer.poll(Duration.ofMillis(50));
+                if (!grown && consumer.assignment().size() == 1) {
+                    topic("pattern-2", 2);
+                    grown = true;
+                }
+            }
+        }
+        passed("subscription by pattern, range assignor, new topics");
     }
 
     static void groups(String protocol) throws Exception {
