@@ -1,10 +1,10 @@
 //! The broker's own state on disk: topics, committed offsets, transactions, in one append-only file.
 //!
-//! A record is length, CRC-32C and body. At start the file is replayed, a torn tail ignored, and rewritten with what is
-//! still true. Like the logs it is as durable as the page cache: a killed process loses nothing.
+//! A record is length, CRC-32C and body. At start, and when it has grown long, it is rewritten with what is still
+//! true; a torn tail is ignored. Like the logs it is as durable as the page cache: a killed process loses nothing.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -14,6 +14,9 @@ use aqueduct_protocol::wire::crc::crc32c;
 
 /// Largest record taken at replay; a longer length is a torn tail.
 const MAX_RECORD: usize = 16 << 20;
+
+/// Below this length it is not worth a rewrite.
+const REWRITE_ABOVE: u64 = 16 << 20;
 
 /// Length and CRC before every body.
 const FRAME_HEAD: usize = 8;
@@ -97,12 +100,14 @@ pub(crate) struct Journal {
     file: Option<File>,
     /// Length up to the last whole record.
     length: u64,
+    /// Length when it was last rewritten.
+    rewritten: u64,
     buffer: BytesMut,
 }
 
 impl Journal {
     pub(crate) fn in_memory() -> Journal {
-        Journal { file: None, length: 0, buffer: BytesMut::new() }
+        Journal { file: None, length: 0, rewritten: 0, buffer: BytesMut::new() }
     }
 
     /// Every record of the file at `path`, in order, until its end or its first torn record.
@@ -134,13 +139,13 @@ impl Journal {
         for record in records {
             frame(&record, &mut buffer);
         }
-        let mut file = File::create(&temporary)?;
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&temporary)?;
         file.write_all(&buffer)?;
         file.sync_data()?;
         std::fs::rename(&temporary, path)?;
         let length = buffer.len() as u64;
-        let file = OpenOptions::new().append(true).open(path)?;
-        Ok(Journal { file: Some(file), length, buffer })
+        // The buffer of a large state is not kept.
+        Ok(Journal { file: Some(file), length, rewritten: length, buffer: BytesMut::new() })
     }
 
     /// Appends records in one write.
@@ -153,10 +158,16 @@ impl Journal {
         if let Err(error) = file.write_all(&self.buffer) {
             // Half a record (a full disk) would hide everything after it from the next start.
             file.set_len(self.length)?;
+            file.seek(SeekFrom::Start(self.length))?;
             return Err(error);
         }
         self.length += self.buffer.len() as u64;
         Ok(())
+    }
+
+    /// Whether most of it is likely to be history.
+    pub(crate) fn is_long(&self) -> bool {
+        self.length > REWRITE_ABOVE && self.length / 2 > self.rewritten
     }
 
     pub(crate) fn sync(&self) -> io::Result<()> {

@@ -101,22 +101,47 @@ impl Shared {
         let cluster_id = replayed.cluster_id.clone().unwrap_or_else(new_cluster_id);
         let topics = replayed.open_topics(&logs)?;
         remove_orphans(&logs, &topics);
-        let records = std::iter::once(StateRecord::Cluster { id: cluster_id.clone() })
-            .chain(topics.all().into_iter().flat_map(|t| topic_records(&t)))
-            .chain(groups.records())
-            .chain(txns.records());
-        let journal = Journal::rewrite(&path, records).map_err(BrokerError::storage(&path))?;
-        Ok(Shared {
+        let shared = Shared {
             config,
             cluster_id,
             advertised: OnceLock::new(),
             topics: RwLock::new(topics),
             groups,
             txns,
-            journal: Mutex::new(journal),
+            journal: Mutex::new(Journal::in_memory()),
             logs: Some(logs),
             _lock: Some(lock),
+        };
+        shared.rewrite_journal(&path).map_err(BrokerError::storage(&path))?;
+        Ok(shared)
+    }
+
+    /// Rewrites the journal with what is true now.
+    ///
+    /// Locks are always taken in this order: transactions, groups, topics, journal, logs.
+    fn rewrite_journal(&self, path: &Path) -> std::io::Result<()> {
+        self.txns.with_records(|txns| {
+            self.groups.with_records(|groups| {
+                let topics = self.topics.write();
+                let mut journal = self.journal.lock();
+                let records = std::iter::once(StateRecord::Cluster { id: self.cluster_id.clone() })
+                    .chain(topics.all().into_iter().flat_map(|t| topic_records(&t)))
+                    .chain(groups)
+                    .chain(txns);
+                *journal = Journal::rewrite(path, records)?;
+                Ok(())
+            })
         })
+    }
+
+    /// Shortens the journal when it has grown long.
+    pub(crate) fn tidy_journal(&self) {
+        let Some(dir) = &self.config.data_dir else { return };
+        if self.journal.lock().is_long()
+            && let Err(error) = self.rewrite_journal(&dir.join(STATE_FILE))
+        {
+            tracing::error!(%error, "the state journal could not be rewritten");
+        }
     }
 
     /// Sets what clients are told to connect to, once the listener is bound.

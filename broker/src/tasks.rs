@@ -39,6 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>
 
 /// Retention and compaction over all partitions.
 fn clean(shared: &Shared) {
+    shared.tidy_journal();
     for topic in shared.topics.read().all() {
         let config = topic.config.read().clone();
         for (index, partition) in (0..).zip(topic.partitions.read().iter()) {

@@ -159,14 +159,18 @@ fn delete_before(c: &Context<'_>, topic: Option<&Topic>, index: i32, offset: i64
     if !topic.config.read().log.delete {
         return Err(ResponseError::PolicyViolation.code());
     }
-    let mut log = partition.log.lock();
-    let to = if offset == -1 { log.end_offset() } else { offset };
-    if to < 0 || to > log.end_offset() {
+    let (start, end) = {
+        let log = partition.log.lock();
+        (log.start_offset(), log.end_offset())
+    };
+    let to = if offset == -1 { end } else { offset };
+    if to < 0 || to > end {
         return Err(ResponseError::OffsetOutOfRange.code());
     }
-    if to > log.start_offset() {
-        // Noted first: a log that starts too early after a crash is worse than one that is cut again.
+    if to > start {
+        // Noted first, and without the log's lock: a cut that is repeated after a crash is better than one forgotten.
         c.shared.record_log_start(&topic.name, index, to).map_err(|refusal| refusal.code)?;
     }
+    let mut log = partition.log.lock();
     log.delete_before(to, now_ms()).map_err(|_| ResponseError::KafkaStorageError.code())
 }

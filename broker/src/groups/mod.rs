@@ -230,8 +230,9 @@ impl Groups {
         }
     }
 
-    /// The records that make all offsets.
-    pub(crate) fn records(&self) -> Vec<StateRecord> {
-        self.map.lock().iter().flat_map(|(id, group)| group.offsets.records(id)).collect()
+    /// Works on the records that make all offsets; nothing changes meanwhile.
+    pub(crate) fn with_records<T>(&self, work: impl FnOnce(Vec<StateRecord>) -> T) -> T {
+        let map = self.map.lock();
+        work(map.iter().flat_map(|(id, group)| group.offsets.records(id)).collect())
     }
 }

@@ -365,11 +365,11 @@ impl Transactions {
         }
     }
 
-    /// The records that make this state.
-    pub(crate) fn records(&self) -> Vec<StateRecord> {
+    /// Works on the records that make this state; nothing changes meanwhile.
+    pub(crate) fn with_records<T>(&self, work: impl FnOnce(Vec<StateRecord>) -> T) -> T {
         let inner = self.inner.lock();
-        let ids = StateRecord::ProducerIds { next: inner.next_id };
-        std::iter::once(ids).chain(inner.ids.iter().map(|(id, txn)| txn.record(id))).collect()
+        let ids = StateRecord::ProducerIds { next: inner.next_id.max(inner.reserved) };
+        work(std::iter::once(ids).chain(inner.ids.iter().map(|(id, txn)| txn.record(id))).collect())
     }
 }
 
