@@ -39,19 +39,13 @@ pub(super) enum Verdict {
 }
 
 /// The sequence of one partition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sequences {
     identity: Option<ProducerIdentity>,
     next: i32,
     last_acked: Option<i32>,
     outstanding: VecDeque<Outstanding>,
     unresolved: bool,
-}
-
-impl Default for Sequences {
-    fn default() -> Self {
-        Self { identity: None, next: 0, last_acked: None, outstanding: VecDeque::new(), unresolved: false }
-    }
 }
 
 /// `base + count` in the ring of non-negative `i32`s.

@@ -218,7 +218,7 @@ impl Sender {
                 });
             }
             first = false;
-            let batches = self.take(&mut partitions, view);
+            let batches = self.take(&partitions, view);
             if batches.is_empty() || !self.request(node, version, batches, view, metadata) {
                 return;
             }
@@ -226,7 +226,7 @@ impl Sender {
     }
 
     /// Takes the first batch of each partition, as many as fit into a request.
-    fn take(&mut self, partitions: &mut Vec<usize>, view: &View) -> Vec<Sent> {
+    fn take(&mut self, partitions: &[usize], view: &View) -> Vec<Sent> {
         let mut taken: Vec<Sent> = Vec::with_capacity(partitions.len());
         let mut size = 0;
         let mut failed: Vec<(Arc<Partition>, Batch, Error)> = Vec::new();
@@ -326,11 +326,12 @@ impl Sender {
                 true
             }
             Err(error) => {
-                self.brokers.entry(node).or_default().version = None;
+                let broker = self.brokers.entry(node).or_default();
+                broker.version = None;
+                broker.last_error.get_or_insert(error);
                 for sent in batches.into_iter().rev() {
                     let mut queue = sent.partition.queue.lock();
                     queue.on_wire -= 1;
-                    queue.last_error = Some(error.clone());
                     let mut batch = sent.batch;
                     batch.attempts -= 1;
                     queue.requeue(batch);

@@ -59,10 +59,10 @@ impl Sender {
 
     /// Why a batch was not delivered in time, as far as is known.
     pub(super) fn too_late(&self, partition: &Partition, leader: Option<i32>, batch: &Batch) -> Error {
-        let queue_error = partition.queue.lock().last_error.clone();
-        let last = queue_error.or_else(|| {
-            leader.and_then(|node| self.brokers.get(&node)).and_then(|broker| broker.last_error.clone())
-        });
+        let broker = leader.and_then(|node| self.brokers.get(&node));
+        let last = broker
+            .and_then(|broker| broker.last_error.clone())
+            .or_else(|| partition.queue.lock().last_error.clone());
         let because = match &last {
             Some(error) => format!("the last error was: {error}"),
             None if leader.is_none() => "it has no leader now".to_owned(),

@@ -242,6 +242,7 @@ impl Sender {
             Ok(version) => {
                 broker.version = Some(version);
                 broker.failures = 0;
+                broker.last_error = None;
                 broker.not_before = None;
             }
             Err(error) => {
