@@ -48,7 +48,10 @@ impl Jaas {
             match (tokens.next(), tokens.next()) {
                 (Some(Token::Equals), Some(Token::Word(value))) => drop(options.insert(name, value)),
                 _ => {
-                    return Err(config_error(KEY, format!("option {name} must be given as {name}=\"value\"")));
+                    return Err(config_error(
+                        KEY,
+                        format!("option {name} must be given as {name}=\"value\""),
+                    ));
                 }
             }
         }

@@ -34,6 +34,14 @@ pub enum RecordError {
         /// The stated length.
         length: i32,
     },
+    /// Offsets that no log has: negative, or past the greatest number.
+    #[error("a batch states the impossible offsets {offset} and {delta} after it")]
+    InvalidOffset {
+        /// Base offset.
+        offset: i64,
+        /// The last offset's distance.
+        delta: i32,
+    },
     /// The checksum doesn't match: the bytes were changed on their way or on a disk.
     #[error(
         "the batch at offset {offset} is corrupt: its CRC is {stored:08x}, its bytes give {computed:08x}"
@@ -107,6 +115,7 @@ impl RecordError {
             Self::Truncated { offset, .. }
             | Self::UnsupportedMagic { offset, .. }
             | Self::InvalidLength { offset, .. }
+            | Self::InvalidOffset { offset, .. }
             | Self::Checksum { offset, .. }
             | Self::UnknownCompression { offset, .. }
             | Self::Decompress { offset, .. }

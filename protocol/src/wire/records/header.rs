@@ -130,7 +130,7 @@ impl BatchHeader {
     /// to be there.
     ///
     /// # Errors
-    /// [`RecordError`] of the kinds `Truncated`, `UnsupportedMagic` and `InvalidLength`.
+    /// [`RecordError`] of the kinds `Truncated`, `UnsupportedMagic`, `InvalidLength` and `InvalidOffset`.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         let offset = bytes.first_chunk().map_or(-1, |chunk| i64::from_be_bytes(*chunk));
         let available = bytes.len();
@@ -146,6 +146,11 @@ impl BatchHeader {
         let smallest = (HEADER_LEN - LENGTH_END) as i32;
         if header.batch_length < smallest || header.batch_length > i32::MAX - LENGTH_END as i32 {
             return Err(RecordError::InvalidLength { offset, length: header.batch_length });
+        }
+        let delta = header.last_offset_delta;
+        // Strictly less than the greatest, for there has to be a next offset.
+        if offset < 0 || delta < 0 || offset > i64::MAX - 1 - i64::from(delta) {
+            return Err(RecordError::InvalidOffset { offset, delta });
         }
         Ok(header)
     }

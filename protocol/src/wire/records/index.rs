@@ -47,7 +47,7 @@ pub(super) fn index(
     // No more memory is reserved than records can be in the bytes that are there.
     let limit = (body.len() / MIN_RECORD_LEN).min(MAX_RECORDS);
     let count = usize::try_from(header.record_count).unwrap_or(usize::MAX);
-    if count > limit || header.last_offset_delta < 0 || body.len() > i32::MAX as usize {
+    if count > limit || body.len() > i32::MAX as usize {
         return Err(RecordError::InvalidCount { offset, count: header.record_count, limit });
     }
     // Entries of the batch before are overwritten, not cleared first.

@@ -109,13 +109,14 @@ impl RecordSet {
     /// Takes off the records before `offset`: a fetch gives whole batches, wherever in one it starts.
     pub fn advance_to(&mut self, offset: i64) {
         let base = self.header.base_offset;
-        let before = self.spans().partition_point(|span| base + i64::from(span.offset_delta) < offset);
+        let before =
+            self.spans().partition_point(|span| base.saturating_add(i64::from(span.offset_delta)) < offset);
         self.advance(before);
     }
 
     /// Keeps only the first `count` of the records left.
     pub fn truncate(&mut self, count: usize) {
-        self.spans.truncate(self.first + count);
+        self.spans.truncate(self.first.saturating_add(count));
     }
 
     /// Takes the first `count` records off as a set of their own (`max.poll.records`). The bytes are shared, only the

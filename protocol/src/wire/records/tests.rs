@@ -180,6 +180,19 @@ fn counts_are_bounded_before_memory_is_reserved() {
 }
 
 #[test]
+fn impossible_offsets_are_refused() {
+    let bytes = build(Compression::None, &sample(3), NO_PRODUCER);
+    let header = BatchHeader::parse(&bytes).unwrap();
+    for (offset, delta) in [(-1, 2), (i64::MIN, 2), (0, -1), (i64::MAX - 2, 2), (i64::MAX, 0)] {
+        let changed = BatchHeader { base_offset: offset, last_offset_delta: delta, ..header };
+        let error = RecordError::InvalidOffset { offset, delta };
+        assert_eq!(BatchHeader::parse(&changed.to_bytes()), Err(error));
+    }
+    let highest = BatchHeader { base_offset: i64::MAX - 3, ..header };
+    assert_eq!(BatchHeader::parse(&highest.to_bytes()).unwrap().next_offset(), i64::MAX);
+}
+
+#[test]
 fn older_formats_are_named() {
     let mut bytes = build(Compression::None, &sample(1), NO_PRODUCER).to_vec();
     bytes[16] = 1;
