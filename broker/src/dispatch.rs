@@ -100,7 +100,12 @@ async fn handle(
             let request: ProduceRequest = decode(h, body)?;
             let silent = request.acks == 0;
             let response = api::produce::produce(c, request);
-            if silent { Ok(None) } else { respond::<ProduceRequest>(h, &response) }
+            match silent {
+                false => respond::<ProduceRequest>(h, &response),
+                // Closing the connection is the only way to tell such a producer (as Kafka does).
+                true if api::produce::has_errors(&response) => Err(RequestError::Unacknowledged),
+                true => Ok(None),
+            }
         }
         ApiKey::Fetch => {
             let request: FetchRequest = decode(h, body)?;

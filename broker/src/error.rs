@@ -59,6 +59,8 @@ pub(crate) enum RequestError {
     Body { key: i16, version: i16, reason: String },
     #[error("response of API key {key} version {version} cannot be written: {reason}")]
     Response { key: i16, version: i16, reason: String },
+    #[error("a batch sent with acks=0 was refused")]
+    Unacknowledged,
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -91,6 +91,12 @@ async fn kcat_lists_produces_and_consumes() {
         run(kcat(&addr, &["-P", "-t", codec, "-z", codec]), lines(0, 1000).into_bytes()).await;
         assert_eq!(consume(&addr, codec).await, lines(0, 1000), "{codec}");
     }
+    for setting in ["acks=0", "acks=1", "enable.idempotence=true", "transactional.id=kcat"] {
+        let topic = setting.replace('=', "-");
+        run(kcat(&addr, &["-P", "-t", &topic, "-X", setting]), lines(0, 1000).into_bytes()).await;
+        // Without acknowledgement kcat may end before the broker has read everything.
+        until(setting, 10, async || consume(&addr, &topic).await == lines(0, 1000)).await;
+    }
     let group = run(kcat(&addr, &["-q", "-e", "-o", "beginning", "-G", "kcat", "plain"]), Vec::new()).await;
     assert_eq!(group, lines(0, 5000));
     broker.shutdown().await;

@@ -51,6 +51,11 @@ pub(crate) fn produce(c: &Context<'_>, request: ProduceRequest) -> ProduceRespon
     ProduceResponse::default().with_responses(responses)
 }
 
+/// Whether any batch was refused.
+pub(crate) fn has_errors(response: &ProduceResponse) -> bool {
+    response.responses.iter().flat_map(|topic| &topic.partition_responses).any(|p| p.error_code != 0)
+}
+
 fn unknown_id() -> Refusal {
     Refusal::new(ResponseError::UnknownTopicId, "no topic has this id")
 }
