@@ -1,6 +1,7 @@
 //! `buffer.memory`: how many bytes the batches of a producer may hold, and the pool of their buffers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -11,6 +12,12 @@ use crate::wire::records::{BatchBuilder, BatchOptions};
 /// a new buffer isn't what costs.
 const MAX_POOLED: usize = 256;
 
+/// One who waited for memory goes on when this part of all of it is free, so that it is woken once for many batches.
+const RESUME_PART: usize = 8;
+
+/// Longest wait for that part; then what is needed is enough.
+const RESUME_WITHIN: Duration = Duration::from_millis(20);
+
 /// The memory of a producer.
 #[derive(Debug)]
 pub(super) struct BufferMemory {
@@ -18,6 +25,8 @@ pub(super) struct BufferMemory {
     options: BatchOptions,
     used: AtomicUsize,
     waiting: AtomicUsize,
+    /// Those who wait are woken when no more than this is in use.
+    resume_at: AtomicUsize,
     freed: Notify,
     pool: Mutex<Vec<BatchBuilder>>,
 }
@@ -29,6 +38,7 @@ impl BufferMemory {
             options,
             used: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            resume_at: AtomicUsize::new(limit),
             freed: Notify::new(),
             pool: Mutex::default(),
         }
@@ -60,8 +70,8 @@ impl BufferMemory {
     /// Gives back what was reserved.
     pub(super) fn release(&self, bytes: usize) {
         if bytes > 0 {
-            self.used.fetch_sub(bytes, Ordering::AcqRel);
-            if self.waiting.load(Ordering::Acquire) > 0 {
+            let used = self.used.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+            if self.is_exhausted() && used <= self.resume_at.load(Ordering::Acquire) {
                 self.freed.notify_waiters();
             }
         }
@@ -74,16 +84,21 @@ impl BufferMemory {
 
     /// Waits until `bytes` could be reserved. `pressed` is called once it is known that there is something to wait for.
     pub(super) async fn wait_for(&self, bytes: usize, pressed: impl Fn()) {
-        let _waiting = Waiting::new(&self.waiting);
+        let _waiting = Waiting::new(self);
+        let resume_at = self.limit.saturating_sub(bytes.max(self.limit / RESUME_PART));
+        self.resume_at.fetch_min(resume_at, Ordering::AcqRel);
+        let mut enough = resume_at;
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            if self.used().saturating_add(bytes) <= self.limit {
+            if self.used() <= enough {
                 return;
             }
             pressed();
-            freed.await;
+            if tokio::time::timeout(RESUME_WITHIN, freed).await.is_err() {
+                enough = self.limit.saturating_sub(bytes);
+            }
         }
     }
 
@@ -109,18 +124,21 @@ impl BufferMemory {
 }
 
 /// Counts one who waits, also if its future is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a>(&'a BufferMemory);
 
 impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
+    fn new(memory: &'a BufferMemory) -> Self {
+        memory.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(memory)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // One who began to wait just now is woken late at worst: it looks again by itself.
+            self.0.resume_at.store(self.0.limit, Ordering::Release);
+        }
     }
 }
 
