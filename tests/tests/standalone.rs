@@ -391,3 +391,35 @@ fn bad_inputs_end_with_one_clear_line() {
     fs::write(lab.path("offsets"), "this is no offset file").unwrap();
     assert!(run(&[&lab.path("worker.properties")]).contains("offset.storage.file.filename"));
 }
+
+#[test]
+fn bad_records_go_to_the_dead_letter_queue_and_the_rest_goes_on() {
+    let (mut lab, topic) = (Lab::new(), unique("dlq"));
+    let (source, sink) = (lab.source(&format!("{topic}-source"), &topic), lab.path("sink.json"));
+    let config = serde_json::json!({
+        "name": format!("{topic}-sink"), "connector.class": "FileStreamSink", "file": lab.path("out.txt"), "topics": topic,
+        "value.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable": false,
+        "errors.tolerance": "all", "errors.deadletterqueue.topic.name": format!("{topic}-dlq"),
+        "errors.deadletterqueue.topic.replication.factor": 1, "errors.deadletterqueue.context.headers.enable": true,
+    });
+    fs::write(&sink, config.to_string()).unwrap();
+    lab.append("{\"a\":1}\nnot json\n{\"a\":2}\n");
+    lab.start(&[&source, &sink]);
+    lab.wait_for_output("{a=1}\n{a=2}\n");
+    lab.signal("-TERM");
+    let kafka = env("AQ_KAFKA");
+    let arguments = ["-C", "-q", "-e", "-b", &kafka, "-t", &format!("{topic}-dlq"), "-f", "%s|%h\n"];
+    let read = Command::new("kcat").args(arguments).output().expect("kcat is not installed");
+    let letters = String::from_utf8(read.stdout).unwrap();
+    assert_eq!(letters.trim().lines().count(), 1, "{letters}");
+    assert!(letters.starts_with(&format!("not json|__connect.errors.topic={topic},")), "{letters}");
+    for header in [
+        "partition=0",
+        "offset=1",
+        "task.id=0",
+        "stage=VALUE_CONVERTER",
+        "exception.class.name=org.apache.kafka",
+    ] {
+        assert!(letters.contains(&format!("__connect.errors.{header}")), "{header} is not in {letters}");
+    }
+}

@@ -54,10 +54,14 @@ pub async fn serve(
 }
 
 fn router(api: Api) -> Router {
-    let router = Router::new().route("/", get(root)).method_not_allowed_fallback(method_not_allowed);
+    let router = Router::new().route("/", get(root));
     let router = both(router, "/health", get(health));
     let router = plugins::routes(connectors::routes(router));
-    router.fallback(not_found).layer(axum::extract::DefaultBodyLimit::max(MAX_BODY)).with_state(api)
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .with_state(api)
 }
 
 /// The path with and without a trailing slash: clients use either.

@@ -5,6 +5,7 @@ mod config;
 mod config_provider;
 pub(crate) mod connector_config;
 mod consumed;
+mod dead_letters;
 mod errors;
 mod in_flight;
 mod pipeline;

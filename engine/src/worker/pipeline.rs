@@ -33,20 +33,20 @@ impl Pipeline {
     }
 
     /// Source: transforms, then keys and values to bytes. Failures mark their records.
-    pub(super) fn from_source(&mut self, batch: &mut Batch) {
+    pub(super) fn encode(&mut self, batch: &mut Batch) {
         self.chain.apply(batch);
         self.key.encode(batch, Side::Key, &mut self.keys);
         self.value.encode(batch, Side::Value, &mut self.values);
     }
 
     /// Sink: keys and values from bytes, then transforms. Failures mark their records.
-    pub(super) fn to_sink(&mut self, batch: &mut Batch) {
+    pub(super) fn decode(&mut self, batch: &mut Batch) {
         self.key.decode(batch, Side::Key);
         self.value.decode(batch, Side::Value);
         self.chain.apply(batch);
     }
 
-    /// Key and value of a record as bytes, after [`Self::from_source`].
+    /// Key and value of a record as bytes, after [`Self::encode`].
     #[inline]
     pub(super) fn encoded<'a>(
         &'a self,

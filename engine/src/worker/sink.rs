@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::client_config::{TaskClient, task_client};
 use super::consumed;
+use super::dead_letters::DeadLetters;
 use super::errors::{ErrorPolicy, RecordSide};
 use super::pipeline::Pipeline;
 use super::task::TaskRun;
@@ -37,6 +38,7 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
     let no_consumer = |error| ConnectError::fatal("cannot make the task's consumer").caused_by(error);
     let mut consumer = Consumer::new(&config).await.map_err(no_consumer)?;
     consumer.subscribe(subscription(connector)?).map_err(no_consumer)?;
+    let dead_letters = DeadLetters::for_sink(&run).await?;
     let context = SinkTaskContext {
         connector: Arc::clone(&run.id.connector),
         task: run.id.task,
@@ -50,6 +52,7 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
         task,
         pipeline,
         policy,
+        dead_letters,
         partitions: Vec::new(),
         pending: None,
         spare: None,
@@ -65,6 +68,9 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
     }
     let left = consumer.close(LEAVE, &mut core).await;
     core.task.stop().await;
+    if let Some(dead_letters) = core.dead_letters.take() {
+        dead_letters.close().await;
+    }
     if let Err(error) = left {
         tracing::debug!(
             connector = &*core.run.id.connector,
@@ -109,6 +115,7 @@ struct Core {
     task: Box<dyn SinkTask>,
     pipeline: Pipeline,
     policy: ErrorPolicy,
+    dead_letters: Option<DeadLetters>,
     partitions: Vec<Owned>,
     pending: Option<Pending>,
     /// A batch to use again.
@@ -203,8 +210,12 @@ impl Core {
     ) -> Result<(), ConnectError> {
         let mut batch = self.spare.take().unwrap_or_default();
         let mut offsets = consumed::fill(&mut batch, fetched);
-        self.pipeline.to_sink(&mut batch);
-        self.policy.review(&batch)?;
+        self.pipeline.decode(&mut batch);
+        let verdict = self.policy.review(&batch);
+        if let Some(dead_letters) = &mut self.dead_letters {
+            dead_letters.report(&batch).await?; // also of the record that fails the task
+        }
+        verdict?;
         self.settle().await?;
         let mut batch = Arc::new(batch);
         let mut attempts = 0_u64;
@@ -273,6 +284,11 @@ impl Core {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let outcome = pending.ticket.await?;
         for failed in &outcome.failed {
+            if let Some((dead_letters, record)) =
+                self.dead_letters.as_mut().zip(pending.batch.records.get(failed.record))
+            {
+                dead_letters.report_one(&pending.batch, record, &failed.error).await?;
+            }
             self.report(&failed.error)?;
         }
         for (name, next) in pending.offsets {
@@ -326,6 +342,9 @@ impl Core {
                 return Ok(());
             }
             Err(error) => return Err(error),
+        }
+        if let Some(dead_letters) = &mut self.dead_letters {
+            dead_letters.settle().await?;
         }
         let owned = self.partitions.iter().filter(|owned| due(owned));
         let offsets: Vec<_> =

@@ -187,7 +187,7 @@ impl Sender {
         if batch.records.is_empty() && batch.positions.is_empty() {
             return Ok(());
         }
-        self.pipeline.from_source(batch);
+        self.pipeline.encode(batch);
         self.policy.review(batch)?;
         if !self.resolve_topics(batch, run).await? {
             return Ok(()); // stopped: the batch counts as not polled
