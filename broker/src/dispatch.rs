@@ -242,3 +242,49 @@ fn framed(header_version: i16, correlation_id: i32, body: Vec<Bytes>) -> Vec<Byt
     parts.extend(body);
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::BrokerConfig;
+
+    /// Bodies made of bytes that often mean something: no handler may panic, whatever they say.
+    #[tokio::test]
+    async fn no_request_makes_a_handler_panic() {
+        let shared = Arc::new(Shared::open(BrokerConfig::default()).unwrap());
+        let peer = Peer { addr: ([127, 0, 0, 1], 1).into() };
+        shared.topic_or_create("a", true).unwrap();
+        let mut seed = 1_u64;
+        let mut answered = 0;
+        for (api, min, max) in api::versions::SUPPORTED {
+            for version in *min..=*max {
+                for round in 0..60 {
+                    let mut frame = BytesMut::new();
+                    frame.put_i16(*api as i16);
+                    frame.put_i16(version);
+                    frame.put_i32(round);
+                    frame.put_i16(-1);
+                    if api.request_header_version(version) >= 2 {
+                        frame.put_u8(0);
+                    }
+                    for _ in 0..200 {
+                        seed = seed
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1_442_695_040_888_963_407);
+                        frame.put_u8(
+                            [0, 0, 0, 0, 1, 1, 2, 3, b'a', 0x7f, 0x80, 0xff][(seed >> 33) as usize % 12],
+                        );
+                    }
+                    let answer = answer(&shared, &peer, frame.freeze());
+                    if let Ok(Ok(Some(_))) = tokio::time::timeout(Duration::from_millis(2), answer).await {
+                        answered += 1;
+                    }
+                    shared.groups.tick(std::time::Instant::now());
+                }
+            }
+        }
+        assert!(answered > 500, "the bodies are too senseless to test anything: {answered}");
+    }
+}
