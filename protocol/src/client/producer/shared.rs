@@ -80,6 +80,8 @@ pub(super) struct Shared {
     pub(super) listed: Mutex<Vec<Arc<Partition>>>,
     pub(super) topics: Mutex<HashMap<Arc<str>, Arc<Topic>>>,
     pub(super) transaction: Mutex<Transaction>,
+    /// Held while partitions are added to a transaction or it is ended, so that neither overtakes the other.
+    pub(super) changing: tokio::sync::Mutex<()>,
     flushes: Mutex<Vec<FlushToken>>,
     closing: AtomicU8,
 }
@@ -100,6 +102,7 @@ impl Shared {
             listed: Mutex::default(),
             topics: Mutex::default(),
             transaction: Mutex::new(Transaction::new(settings.transactional_id.is_some())),
+            changing: tokio::sync::Mutex::default(),
             flushes: Mutex::default(),
             closing: AtomicU8::new(Closing::No as u8),
             settings,

@@ -138,7 +138,8 @@ impl Sender {
             let mut queue = active.partition.queue.lock();
             if queue.batches.is_empty() {
                 queue.listed = queue.on_wire > 0;
-                empty |= !queue.listed;
+                active.done = !queue.listed;
+                empty |= active.done;
                 continue;
             }
             if active.version != metadata.version || active.leader.is_none() {
@@ -169,7 +170,7 @@ impl Sender {
             }
         }
         if empty {
-            self.active.retain(|active| active.partition.queue.lock().listed);
+            self.active.retain(|active| !active.done);
         }
         if leaderless {
             self.shared.client.request_metadata_update();
@@ -177,7 +178,6 @@ impl Sender {
             self.at(again);
         }
         if !to_add.is_empty() {
-            self.shared.transaction.lock().started = true;
             tokio::spawn(Arc::clone(&self.shared).add_partitions(view.number, to_add));
         }
         if empty {
@@ -365,6 +365,14 @@ impl super::Shared {
                 return Readiness::Waits;
             }
         }
+        // Before it lingers: it may go along with others.
+        if settings.transactional_id.is_some() && !view.v2 && queue.in_transaction != view.number {
+            if queue.asked_transaction == view.number {
+                return Readiness::Waits;
+            }
+            queue.asked_transaction = view.number;
+            return Readiness::NeedsAdding;
+        }
         if let Some(time) = queue.retry_at.filter(|time| *time > view.now) {
             return Readiness::At(time);
         }
@@ -373,13 +381,6 @@ impl super::Shared {
         let done = full || first.urgent || first.is_full() || first.attempts > 0 || view.hurry;
         if let Some(time) = lingers.filter(|_| !done) {
             return Readiness::At(time);
-        }
-        if settings.transactional_id.is_some() && !view.v2 && queue.in_transaction != view.number {
-            if queue.asked_transaction == view.number {
-                return Readiness::Waits;
-            }
-            queue.asked_transaction = view.number;
-            return Readiness::NeedsAdding;
         }
         Readiness::Ready
     }

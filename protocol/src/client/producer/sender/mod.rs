@@ -35,6 +35,14 @@ struct Active {
     partition: Arc<Partition>,
     leader: Option<i32>,
     version: u64,
+    /// Whether it has nothing left, so that whoever appends next lists it anew.
+    done: bool,
+}
+
+impl Active {
+    const fn new(partition: Arc<Partition>) -> Self {
+        Self { partition, leader: None, version: 0, done: false }
+    }
 }
 
 /// A batch on the wire.
@@ -186,11 +194,7 @@ impl Sender {
     fn round(&mut self) {
         self.next = None;
         let listed = std::mem::take(&mut *self.shared.listed.lock());
-        self.active.extend(listed.into_iter().map(|partition| Active {
-            partition,
-            leader: None,
-            version: 0,
-        }));
+        self.active.extend(listed.into_iter().map(Active::new));
         for token in self.shared.take_flushes() {
             self.mark(&token);
         }
@@ -308,11 +312,7 @@ impl Sender {
         let error =
             Error::new(ErrorKind::Closed, "the producer was closed before the record was acknowledged");
         let listed = std::mem::take(&mut *self.shared.listed.lock());
-        self.active.extend(listed.into_iter().map(|partition| Active {
-            partition,
-            leader: None,
-            version: 0,
-        }));
+        self.active.extend(listed.into_iter().map(Active::new));
         self.fail_all(&error);
         for broker in self.brokers.values_mut() {
             for request in broker.requests.drain(..) {
