@@ -46,6 +46,8 @@ struct Partition {
 
 struct Ready {
     batches: BatchIter,
+    /// Whether the answer has had a whole batch.
+    had_batch: bool,
     aborted: AbortedTransactions,
     /// Rest of a batch that was given out in part.
     current: RecordSet,
@@ -360,6 +362,7 @@ impl Fetcher {
             if !fetched.records.is_empty() {
                 partition.ready = Some(Ready {
                     batches: batches(fetched.records),
+                    had_batch: false,
                     aborted: AbortedTransactions::new(fetched.aborted),
                     current: RecordSet::empty(),
                 });
@@ -446,11 +449,16 @@ fn next_records(
     while ready.current.is_empty() {
         let Some(batch) = ready.batches.next() else {
             let left = ready.batches.remainder();
+            if !ready.had_batch {
+                // A broker always sends the first batch whole: its length is wrong, and asking again would not end.
+                ready.batches.finish().map_err(corrupt)?;
+            }
             partition.ready = None;
             tracing::trace!("{name}: {left} bytes of a partial batch are fetched again");
             return Ok(None);
         };
         let batch = batch.map_err(corrupt)?;
+        ready.had_batch = true;
         if batch.header.next_offset() <= partition.position {
             continue;
         }
