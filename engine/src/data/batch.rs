@@ -340,7 +340,6 @@ impl Batch {
     }
 
     /// Keys and values of a map in turn.
-    #[must_use]
     pub fn entries(&self, range: Range32) -> impl Iterator<Item = (Value, Value)> + '_ {
         let flat = self.items(Range32 { start: range.start, len: range.len.saturating_mul(2) });
         flat.chunks_exact(2).map(|entry| (entry[0], entry[1]))

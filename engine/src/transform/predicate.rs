@@ -21,7 +21,7 @@ pub struct Predicate(Kind);
 enum Kind {
     HasHeaderKey(String),
     RecordIsTombstone,
-    TopicNameMatches(JavaRegex),
+    TopicNameMatches(Box<JavaRegex>),
 }
 
 impl Predicate {
@@ -41,7 +41,7 @@ impl Predicate {
             }
             "RecordIsTombstone" => Ok(Self(Kind::RecordIsTombstone)),
             "TopicNameMatches" => {
-                Ok(Self(Kind::TopicNameMatches(JavaRegex::new("pattern", own("pattern")?)?)))
+                Ok(Self(Kind::TopicNameMatches(Box::new(JavaRegex::new("pattern", own("pattern")?)?))))
             }
             _ => Err(ConfigError::invalid(key, class, format!("Class {class} could not be found."))),
         }

@@ -482,7 +482,7 @@ fn next_records(
     }
     let header = *ready.current.header();
     let records = match ready.current.len() <= room {
-        true => std::mem::replace(&mut ready.current, RecordSet::empty()),
+        true => std::mem::take(&mut ready.current),
         false => ready.current.split_to(room),
     };
     let last = records.get(records.len() - 1).map_or(partition.position, |record| record.offset() + 1);
