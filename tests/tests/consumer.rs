@@ -167,7 +167,8 @@ async fn a_second_member_takes_over_and_revoked_partitions_are_committed() {
             let (mut one, mut other) = (NoListener, NoListener);
             let poll = Duration::from_millis(300);
             let (a, b) = tokio::join!(second.poll(poll, &mut one), third.poll(poll, &mut other));
-            (a.unwrap(), b.unwrap());
+            a.unwrap();
+            b.unwrap();
             let owned = second.assignment().len() + third.assignment().len();
             if begun.elapsed() > Duration::from_secs(3) && owned == 1 {
                 break;
