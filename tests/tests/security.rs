@@ -76,7 +76,8 @@ async fn each_sasl_mechanism_with_and_without_tls() {
 async fn a_refusal_names_the_key_and_never_the_password() {
     let ca = tls("ca.pem");
     let wrong = SCRAM.replace("app-secret", "not-the-secret");
-    let cases: [(&str, &[(&str, &str)], ErrorKind, &str); 5] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], ErrorKind, &'a str);
+    let cases: [Case<'_>; 5] = [
         (
             "AQ_KAFKA_SASL",
             &[
