@@ -70,9 +70,10 @@ impl Admin {
             .with_topics(vec![creatable])
             .with_timeout_ms(timeout.as_millis() as i32);
         let answer = self.ask_controller(request, CREATE_TOPICS).await?;
-        let result = answer.topics.first();
-        let code = result.and_then(|result| ErrorCode::try_from_code(result.error_code));
-        match (code, result.and_then(|result| result.error_message.as_ref())) {
+        let Some(result) = answer.topics.first() else {
+            return Err(unanswered(format_args!("creating topic {}", topic.name)));
+        };
+        match (ErrorCode::try_from_code(result.error_code), &result.error_message) {
             (None, _) => Ok(()),
             (Some(code), Some(message)) => {
                 Err(Error::broker(code, format_args!("creating topic {}: {message}", topic.name)))
@@ -115,7 +116,10 @@ impl Admin {
         let request = DeleteGroupsRequest::default().with_groups_names(names);
         let answer =
             self.client.send_versioned(NodeTarget::Id(coordinator), request, DELETE_GROUPS, None).await?;
-        match answer.results.first().and_then(|result| ErrorCode::try_from_code(result.error_code)) {
+        let Some(result) = answer.results.first() else {
+            return Err(unanswered(format_args!("deleting group {group}")));
+        };
+        match ErrorCode::try_from_code(result.error_code) {
             None | Some(ErrorCode::GroupIdNotFound) => Ok(()),
             Some(code) => Err(Error::broker(code, format_args!("deleting group {group}"))),
         }
@@ -150,4 +154,9 @@ impl Admin {
             }
         }
     }
+}
+
+/// The error for an answer that says nothing of what was asked.
+fn unanswered(what: std::fmt::Arguments<'_>) -> Error {
+    Error::new(ErrorKind::Protocol, format!("{what}: the broker's answer does not mention it"))
 }

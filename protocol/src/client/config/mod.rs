@@ -51,10 +51,13 @@ impl ClientConfig {
     pub fn from_properties(properties: &Properties) -> Result<Self> {
         let millis = |key: &str, default: u64| -> Result<Duration> {
             let Some(text) = properties.get(key) else { return Ok(Duration::from_millis(default)) };
+            // Kafka's requests carry these as an i32.
             text.trim()
                 .parse()
+                .ok()
+                .filter(|millis| *millis <= i32::MAX as u64)
                 .map(Duration::from_millis)
-                .map_err(|_| invalid(key, text, "a number of milliseconds, 0 or more"))
+                .ok_or_else(|| invalid(key, text, "a number of milliseconds from 0 to 2147483647"))
         };
         let text = |key: &str| properties.get(key).cloned().unwrap_or_default();
         Ok(Self {
@@ -71,11 +74,19 @@ impl ClientConfig {
             metadata_max_age: millis("metadata.max.age.ms", 300_000)?,
             connections_max_idle: millis("connections.max.idle.ms", 540_000)?,
             api_timeout: millis("default.api.timeout.ms", 60_000)?,
-            allow_auto_create_topics: properties
-                .get("allow.auto.create.topics")
-                .is_none_or(|text| text.trim() != "false"),
+            allow_auto_create_topics: boolean(properties, "allow.auto.create.topics", true)?,
             security: Security::from_properties(properties)?,
         })
+    }
+}
+
+/// A boolean of the configuration.
+fn boolean(properties: &Properties, key: &str, default: bool) -> Result<bool> {
+    match properties.get(key).map(|text| text.trim()) {
+        None => Ok(default),
+        Some(text) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(text) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(text) => Err(invalid(key, text, "true or false")),
     }
 }
 

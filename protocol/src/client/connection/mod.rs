@@ -77,13 +77,14 @@ pub(crate) struct Connection {
     tasks: [AbortHandle; 2],
 }
 
+// What was under way may be asked again on another connection: a retriable error.
 impl Drop for Connection {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
         }
         self.shared.fail(Error::new(
-            ErrorKind::Closed,
+            ErrorKind::Network,
             format!("the connection to {} was closed", self.shared.peer),
         ));
     }

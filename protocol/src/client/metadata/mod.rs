@@ -128,8 +128,12 @@ fn topic_metadata(
     topic: &kafka_protocol::messages::metadata_response::MetadataResponseTopic,
     before: Option<&Arc<TopicMetadata>>,
 ) -> TopicMetadata {
-    let count =
-        topic.partitions.iter().map(|partition| partition.partition_index).max().map_or(0, |last| last + 1);
+    let count = topic
+        .partitions
+        .iter()
+        .map(|partition| partition.partition_index)
+        .max()
+        .map_or(0, |last| last.saturating_add(1));
     // A number that lies would reserve memory: a topic has as many partitions as the answer lists.
     let count = usize::try_from(count).unwrap_or(0).min(topic.partitions.len());
     let missing = PartitionMetadata {
