@@ -51,13 +51,18 @@ impl ClientConfig {
     pub fn from_properties(properties: &Properties) -> Result<Self> {
         let millis = |key: &str, default: u64| -> Result<Duration> {
             let Some(text) = properties.get(key) else { return Ok(Duration::from_millis(default)) };
-            // Kafka's requests carry these as an i32.
-            text.trim()
-                .parse()
-                .ok()
-                .filter(|millis| *millis <= i32::MAX as u64)
-                .map(Duration::from_millis)
-                .ok_or_else(|| invalid(key, text, "a number of milliseconds from 0 to 2147483647"))
+            let number = text.trim().parse::<u64>().ok();
+            // Two of Kafka's keys are ints, the others longs; 24 days are for ever here.
+            let is_int = matches!(key, "request.timeout.ms" | "default.api.timeout.ms");
+            match number {
+                Some(number) if number <= i32::MAX as u64 => Ok(Duration::from_millis(number)),
+                Some(_) if !is_int => Ok(Duration::from_millis(i32::MAX as u64)),
+                _ => Err(invalid(
+                    key,
+                    text,
+                    "a number of milliseconds, 0 or more, and at most 2147483647 for a timeout",
+                )),
+            }
         };
         let text = |key: &str| properties.get(key).cloned().unwrap_or_default();
         Ok(Self {
