@@ -177,3 +177,13 @@ async fn a_second_member_takes_over_and_revoked_partitions_are_committed() {
         }
     }
 }
+
+#[tokio::test]
+async fn partitions_assigned_by_hand_are_read_from_the_offset_given() {
+    let topic = unique("by-hand");
+    create(&topic).await;
+    produce(&topic, 0..100, &[]);
+    let mut consumer = Consumer::new(&properties("", &[])).await.unwrap();
+    consumer.assign(&[(TopicPartition::new(Arc::from(topic.as_str()), 0), 40)]);
+    assert_eq!(read(&mut consumer, 60, &mut NoListener).await.0, (40..100).collect::<Vec<_>>());
+}

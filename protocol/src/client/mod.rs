@@ -92,6 +92,11 @@ impl Client {
         self.network.metadata()
     }
 
+    /// Keeps a topic in the metadata from the next answer on.
+    pub(crate) fn watch_topic(&self, topic: &str) {
+        self.network.watch_topics(&[topic]);
+    }
+
     /// Asks for fresh metadata soon. Many calls make one request.
     pub fn request_metadata_update(&self) {
         self.network.request_update();

@@ -178,7 +178,10 @@ impl Fetcher {
                 .filter(|found| found.leader >= 0)
             {
                 Some(found) => wanted.entry(found.leader).or_default().push(index),
-                None => self.client.request_metadata_update(),
+                None => {
+                    self.client.watch_topic(&partition.name.topic);
+                    self.client.request_metadata_update();
+                }
             }
         }
         for (node, indices) in wanted {
