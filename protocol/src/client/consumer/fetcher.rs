@@ -420,9 +420,20 @@ impl Fetcher {
             if partition.paused {
                 continue;
             }
-            while room > 0
-                && let Some(records) = next_records(partition, &self.settings, &mut self.decompressor, room)?
-            {
+            while room > 0 {
+                let records = match next_records(partition, &self.settings, &mut self.decompressor, room) {
+                    Ok(Some(records)) => records,
+                    Ok(None) => break,
+                    Err(error) => {
+                        // The position stays before what cannot be read: it is fetched and refused again, never
+                        // skipped. What was read before it goes out first.
+                        partition.ready = None;
+                        if taken.is_empty() {
+                            return Err(error);
+                        }
+                        break;
+                    }
+                };
                 room -= records.len();
                 taken.push(PartitionBatch {
                     topic: Arc::clone(&partition.name.topic),

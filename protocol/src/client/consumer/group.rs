@@ -244,14 +244,12 @@ impl Group {
         self.membership = Membership { member: joined.member_id.clone(), generation: joined.generation_id };
         let assigned = self.sync(coordinator, &joined).await?;
         self.heartbeat = Some(self.start_heartbeat());
-        self.joined = true;
         tracing::info!(group = %self.id, generation = joined.generation_id, partitions = assigned.len(), "joined the group");
         let owned = fetcher.partitions();
         let gone: Vec<TopicPartition> =
             owned.iter().filter(|partition| !assigned.contains(partition)).cloned().collect();
         if !gone.is_empty() {
             self.revoke(&gone, fetcher, listener).await?;
-            self.joined = false; // a cooperative member tells that these are free
         }
         let added: Vec<TopicPartition> =
             assigned.iter().filter(|partition| !owned.contains(partition)).cloned().collect();
@@ -266,6 +264,9 @@ impl Group {
             positions.push((partition, offset));
         }
         fetcher.add(&positions);
+        // Only now: had a position not been found, the next poll would join again rather than leave a partition unread.
+        // A cooperative member that gave something back joins once more, to tell that it is free.
+        self.joined = gone.is_empty();
         listener.assigned(&positions).await
     }
 

@@ -104,6 +104,10 @@ pub struct Consumer {
     settings: Arc<Settings>,
     fetcher: Fetcher,
     group: Option<Group>,
+    /// Taken from the fetcher and not given out yet.
+    held: Vec<PartitionBatch>,
+    /// An error for the next poll.
+    failed: Option<Error>,
 }
 
 impl std::fmt::Debug for Consumer {
@@ -129,7 +133,7 @@ impl Consumer {
         }
         let client = Client::connect(config).await?;
         let fetcher = Fetcher::new(client.clone(), Arc::clone(&settings));
-        Ok(Self { client, settings, fetcher, group: None })
+        Ok(Self { client, settings, fetcher, group: None, held: Vec::new(), failed: None })
     }
 
     /// Joins `group.id` for these topics at the next poll.
@@ -144,6 +148,7 @@ impl Consumer {
     /// Reads these partitions from these offsets, without a group's assignment; -1 for the committed offset or the reset.
     pub fn assign(&mut self, partitions: &[(TopicPartition, i64)]) {
         self.group = None;
+        self.held.clear();
         self.fetcher.replace(partitions);
     }
 
@@ -167,14 +172,24 @@ impl Consumer {
     ) -> Result<Vec<PartitionBatch>> {
         let deadline = Instant::now() + timeout;
         loop {
+            if !self.held.is_empty() {
+                // The next answer comes while the caller works on this one. Positions have gone on behind what is held:
+                // it stays here until it is given out, and an error waits for the next poll.
+                if let Err(error) = self.fetcher.prepare().await {
+                    self.failed = Some(error);
+                }
+                return Ok(std::mem::take(&mut self.held));
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
             if let Some(group) = &mut self.group {
                 group.maintain(&mut self.fetcher, listener).await?;
             }
             self.fetcher.prepare().await?;
-            let batches = self.fetcher.take()?;
-            if !batches.is_empty() {
-                self.fetcher.prepare().await?; // the next answer comes while the caller works on this one
-                return Ok(batches);
+            self.held = self.fetcher.take()?;
+            if !self.held.is_empty() {
+                continue;
             }
             let now = Instant::now();
             if now >= deadline {
@@ -228,6 +243,8 @@ impl Consumer {
     /// If the partition is not ours.
     pub fn seek(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {
         if self.fetcher.seek(partition, offset) {
+            self.held
+                .retain(|batch| batch.topic != partition.topic || batch.partition != partition.partition);
             return Ok(());
         }
         Err(Error::new(
