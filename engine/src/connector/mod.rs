@@ -10,8 +10,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use indexmap::IndexMap;
-
 pub use aqueduct_protocol::wire::TopicPartition;
 pub use stop::StopSignal;
 pub use task::{
@@ -22,11 +20,8 @@ pub use task::{
 /// A boxed future that may borrow from its task.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A source partition or a source offset: an ordered JSON object of primitives.
-pub type OffsetMap = serde_json::Map<String, serde_json::Value>;
-
-/// The configuration of a connector or a task: ordered, values as written by the user with references resolved.
-pub type ConfigMap = IndexMap<String, String>;
+pub use crate::config::ConfigMap;
+pub use crate::data::OffsetMap;
 
 /// Source or sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

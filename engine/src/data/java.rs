@@ -89,32 +89,28 @@ fn content_hash(bytes: &[u8]) -> u32 {
 
 /// Appends a number as `Double.toString` (Java 19 and newer) prints it: `1.0`, `1.0E10`, `NaN`.
 pub fn java_double(value: f64, out: &mut Vec<u8>) {
-    let magnitude = value.abs();
     if special(value.is_nan(), value.is_infinite(), value.is_sign_negative(), out) {
         return;
     }
-    let mut buffer = ryu::Buffer::new();
-    let text = buffer.format_finite(value);
-    // Within these bounds both write plain digits, and both the shortest ones.
-    if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
-        out.extend_from_slice(text.as_bytes());
-    } else {
-        scientific(text, &format!("{value:.1e}"), out);
-    }
+    let is_plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    finite(ryu::Buffer::new().format_finite(value), is_plain, || format!("{value:.1e}"), out);
 }
 
 /// Appends a number as `Float.toString` (Java 19 and newer) prints it.
 pub fn java_float(value: f32, out: &mut Vec<u8>) {
-    let magnitude = value.abs();
     if special(value.is_nan(), value.is_infinite(), value.is_sign_negative(), out) {
         return;
     }
-    let mut buffer = ryu::Buffer::new();
-    let text = buffer.format_finite(value);
-    if magnitude == 0.0 || (1e-3..1e7).contains(&magnitude) {
-        out.extend_from_slice(text.as_bytes());
+    let is_plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    finite(ryu::Buffer::new().format_finite(value), is_plain, || format!("{value:.1e}"), out);
+}
+
+/// `shortest` as it is where Java writes plain digits too (both then write the shortest ones), else with an exponent.
+fn finite(shortest: &str, is_plain: bool, two_digits: impl FnOnce() -> String, out: &mut Vec<u8>) {
+    if is_plain {
+        out.extend_from_slice(shortest.as_bytes());
     } else {
-        scientific(text, &format!("{value:.1e}"), out);
+        scientific(shortest, &two_digits(), out);
     }
 }
 

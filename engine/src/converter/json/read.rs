@@ -193,7 +193,7 @@ impl Reader<'_> {
             }
             (Type::Boolean, Kind::Boolean) => Value::Boolean(self.scanner.boolean()?),
             (Type::Int8 | Type::Int16 | Type::Int32 | Type::Int64, Kind::Number) => {
-                let number = self.integer(plan.schema.kind == Type::Int64)?;
+                let number = self.integer()?;
                 narrow(plan.schema.kind, number)
             }
             (Type::Float64, Kind::Number) => Value::Float64(self.float()?),
@@ -293,14 +293,13 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn integer(&mut self, long: bool) -> Result<i64> {
+    fn integer(&mut self) -> Result<i64> {
         let (text, fraction) = self.scanner.number()?;
         if fraction {
             // BigDecimal.intValue() and longValue() drop the fraction and keep the low bits.
             let low = decimal::parse(text).map_or(0, |(unscaled, scale)| decimal::low_bits(&unscaled, scale));
             return Ok(low);
         }
-        let _ = long;
         Ok(wrapping(text))
     }
 
