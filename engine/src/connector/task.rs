@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{BoxFuture, ConfigMap, ConnectError, ConnectorKind, OffsetMap, StopSignal, TopicPartition};
 use crate::config::ConfigDef;
-use crate::data::{Batch, RecordError};
+use crate::data::{Batch, RecordError, SourcePosition};
 
 /// Whether a source connector can take part in exactly-once delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +99,9 @@ pub trait SourceTask: Send {
     /// acknowledged. A retriable error counts as no records. Returns soon after the stop signal.
     fn poll<'a>(&'a mut self, batch: &'a mut Batch) -> BoxFuture<'a, Result<(), ConnectError>>;
 
-    /// The worker has committed offsets.
-    fn commit(&mut self) -> BoxFuture<'_, Result<(), ConnectError>> {
+    /// The worker has stored these offsets, the newest of each source partition since the last call: none if nothing new was
+    /// acknowledged. What lies at or before them may be released in the source.
+    fn commit<'a>(&'a mut self, _committed: &'a [SourcePosition]) -> BoxFuture<'a, Result<(), ConnectError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use aqueduct_protocol::client::producer::{
     AppendError, DeliveryErrors, DeliveryTicket, Producer, TopicHandle,
 };
+use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::client_config::{TaskClient, task_client};
@@ -19,7 +20,7 @@ use super::pipeline::Pipeline;
 use super::task::TaskRun;
 use super::topics::TopicCreator;
 use crate::connector::{BoxFuture, ConnectError, OffsetMap, OffsetReader, SourceTask, SourceTaskContext};
-use crate::data::{Batch, RecordState, TopicId};
+use crate::data::{Batch, RecordState, SourcePosition, TopicId};
 use crate::store::OffsetStore;
 
 /// Batches that may wait for their acknowledgement; each costs a few hundred bytes beside its records.
@@ -159,6 +160,8 @@ struct Sender {
     creator: Option<TopicCreator>,
     in_flight: InFlight<DeliveryTicket>,
     store: Arc<dyn OffsetStore>,
+    /// Offsets that are stored and that the task has not been told of.
+    stored: IndexMap<Arc<OffsetMap>, Arc<OffsetMap>>,
 }
 
 impl Sender {
@@ -179,6 +182,7 @@ impl Sender {
             creator: TopicCreator::for_source(run)?,
             in_flight: InFlight::new(),
             store: Arc::clone(&run.shared.offsets),
+            stored: IndexMap::new(),
         })
     }
 
@@ -322,7 +326,9 @@ impl Sender {
             tracing::debug!(connector = &*self.connector, task = self.task, "{error}"); // met again where it fails the task
         }
         self.write_offsets().await;
-        if let Err(error) = task.commit().await {
+        let stored: Vec<SourcePosition> =
+            self.stored.drain(..).map(|(partition, offset)| SourcePosition { partition, offset }).collect();
+        if let Err(error) = task.commit(&stored).await {
             tracing::error!(
                 connector = &*self.connector,
                 task = self.task,
@@ -350,6 +356,8 @@ impl Sender {
                 "offsets were not committed, next try at the next interval: {error}: {cause}"
             );
             self.in_flight.give_back(offsets);
+        } else {
+            self.stored.extend(offsets);
         }
     }
 }
