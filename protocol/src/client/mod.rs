@@ -4,6 +4,7 @@ mod admin;
 mod config;
 mod connection;
 pub mod consumer;
+pub mod group;
 mod handshake;
 mod metadata;
 mod network;
