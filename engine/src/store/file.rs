@@ -4,19 +4,15 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use parking_lot::Mutex;
-use serde_json::Value;
 
+use super::offset_table::{OffsetTable, encode_value};
 use super::{OffsetStore, StoreError, java_map};
 use crate::connector::{BoxFuture, OffsetMap};
 
-/// Entries of the file, in its order: key bytes → value bytes; `None` is a tombstone, which the JVM keeps as well.
-type Entries = IndexMap<Vec<u8>, Option<Vec<u8>>>;
-
 #[derive(Default)]
 struct State {
-    entries: Entries,
+    entries: OffsetTable,
     /// Whether the entries differ from the file: also after a write that failed.
     dirty: bool,
 }
@@ -48,12 +44,14 @@ impl FileOffsetStore {
                 return Err(StoreError::Io { path: path.display().to_string(), action: "read", source });
             }
         };
-        let mut entries = Entries::new();
+        let mut entries = OffsetTable::default();
         if !bytes.is_empty() {
             let read = java_map::read(&bytes)
                 .map_err(|source| StoreError::Format { path: path.display().to_string(), source })?;
             // equal keys are possible in Java, where arrays are compared by identity: the last wins
-            entries.extend(read.into_iter().filter_map(|(key, value)| Some((key?, value))));
+            for (key, value) in read {
+                key.map(|key| entries.insert(key, value));
+            }
         }
         Ok(FileOffsetStore {
             inner: Arc::new(Inner {
@@ -61,15 +59,6 @@ impl FileOffsetStore {
                 state: Mutex::new(State { entries, dirty: false }),
                 writing: tokio::sync::Mutex::new(()),
             }),
-        })
-    }
-
-    fn find(entries: &Entries, connector: &str, partition: &OffsetMap) -> Option<usize> {
-        let key = encode_key(connector, partition);
-        entries.get_index_of(&key).or_else(|| {
-            entries.keys().position(|key| {
-                decode_key(key).is_some_and(|(name, found)| name == connector && found == *partition)
-            })
         })
     }
 
@@ -87,19 +76,17 @@ impl FileOffsetStore {
                     Some(offset) => Some(encode_value(connector, offset)?),
                     None => None,
                 };
-                match FileOffsetStore::find(entries, connector, &partition) {
-                    Some(at) if entries[at] == value => {}
-                    Some(at) => (entries[at], state.dirty) = (value, true),
-                    None => {
-                        entries.insert(encode_key(connector, &partition), value);
-                        state.dirty = true;
-                    }
+                let key = entries.key(connector, &partition);
+                if entries.value(connector, &key) != Some(&value) {
+                    entries.insert(key, value);
+                    state.dirty = true;
                 }
             }
             if !std::mem::take(&mut state.dirty) {
                 return Ok(());
             }
-            java_map::write(entries.iter().map(|(key, value)| (Some(key.as_slice()), value.as_deref())))
+            let all: Vec<_> = entries.entries().map(|(key, value)| (Some(key), value)).collect();
+            java_map::write(all.into_iter())
         };
         let path = self.inner.path.clone();
         let written = tokio::task::spawn_blocking(move || replace(&path, &bytes)).await;
@@ -118,11 +105,7 @@ impl OffsetStore for FileOffsetStore {
     ) -> BoxFuture<'a, Result<Vec<Option<OffsetMap>>, StoreError>> {
         Box::pin(async move {
             let entries = &self.inner.state.lock().entries;
-            let offset_of = |partition| {
-                let at = FileOffsetStore::find(entries, connector, partition)?;
-                serde_json::from_slice(entries[at].as_deref()?).ok()
-            };
-            Ok(partitions.iter().map(offset_of).collect())
+            Ok(partitions.iter().map(|partition| entries.offset(connector, partition)).collect())
         })
     }
 
@@ -138,33 +121,8 @@ impl OffsetStore for FileOffsetStore {
         &'a self,
         connector: &'a str,
     ) -> BoxFuture<'a, Result<Vec<(OffsetMap, OffsetMap)>, StoreError>> {
-        Box::pin(async move {
-            let entries = &self.inner.state.lock().entries;
-            let of_connector = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
-                let (name, partition) = decode_key(key)?;
-                let offset = serde_json::from_slice(value.as_deref()?).ok()?;
-                (name == connector).then_some((partition, offset))
-            };
-            Ok(entries.iter().filter_map(of_connector).collect())
-        })
+        Box::pin(async move { Ok(self.inner.state.lock().entries.list(connector)) })
     }
-}
-
-/// `["connector",{partition}]` without spaces.
-fn encode_key(connector: &str, partition: &OffsetMap) -> Vec<u8> {
-    let key = Value::Array(vec![Value::from(connector), Value::Object(partition.clone())]);
-    key.to_string().into_bytes()
-}
-
-fn decode_key(key: &[u8]) -> Option<(String, OffsetMap)> {
-    serde_json::from_slice(key).ok()
-}
-
-fn encode_value(connector: &str, offset: &OffsetMap) -> Result<Vec<u8>, StoreError> {
-    if let Some((field, _)) = offset.iter().find(|(_, value)| value.is_array() || value.is_object()) {
-        return Err(StoreError::NotPrimitive { connector: connector.to_owned(), field: field.clone() });
-    }
-    Ok(Value::Object(offset.clone()).to_string().into_bytes())
 }
 
 /// Writes `bytes` beside `path`, syncs, and renames over it; the folder is synced so that the new name survives as well.

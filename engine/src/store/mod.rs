@@ -1,7 +1,12 @@
 //! Where the worker keeps what must survive it.
 
+#[allow(dead_code)] // the herder on top of it follows
+mod config;
 mod file;
 mod java_map;
+mod offset_table;
+#[allow(dead_code)] // the herder on top of it follows
+mod status;
 
 use std::sync::Arc;
 
