@@ -1,5 +1,6 @@
 //! The `aqueduct` binary: reads the command line and the files it names, and hands over to the crates that do the work.
 
+mod dry_run;
 mod logging;
 mod plugins;
 mod quickstart;
@@ -34,6 +35,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run a connector's converters and transforms over given records, offline.
+    DryRun(dry_run::Arguments),
     /// List the connectors of this binary.
     Plugins,
 }
@@ -43,14 +46,16 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
+    let done = |()| ExitCode::SUCCESS;
     let result = match command {
-        Command::Plugins => plugins::print(),
-        Command::Standalone(arguments) => block_on(standalone::run(arguments)),
-        Command::Quickstart(arguments) => block_on(quickstart::run(arguments)),
-        Command::Broker { arguments } => block_on(broker(arguments)),
+        Command::Plugins => plugins::print().map(done),
+        Command::DryRun(arguments) => dry_run::run(&arguments),
+        Command::Standalone(arguments) => block_on(standalone::run(arguments)).map(done),
+        Command::Quickstart(arguments) => block_on(quickstart::run(arguments)).map(done),
+        Command::Broker { arguments } => block_on(broker(arguments)).map(done),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("aqueduct: {}", chain(&*error));
             ExitCode::FAILURE

@@ -9,6 +9,7 @@ pub mod config;
 pub mod connector;
 pub mod converter;
 pub mod data;
+pub mod dry_run;
 pub mod herder;
 pub mod rest;
 pub mod store;

@@ -15,26 +15,37 @@ pub struct ConfigError {
     pub key: String,
     /// What is wrong and what is allowed.
     pub message: String,
+    /// The exception class that JVM Connect would name.
+    pub java_class: &'static str,
 }
+
+/// Kafka's exception for configurations.
+const CONFIG_EXCEPTION: &str = "org.apache.kafka.common.config.ConfigException";
 
 impl ConfigError {
     /// `Invalid value V for configuration K: why`.
     #[must_use]
     pub fn invalid(key: &str, value: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Self { key: key.to_owned(), message: format!("Invalid value {value} for configuration {key}: {why}") }
+        Self::new(key, format!("Invalid value {value} for configuration {key}: {why}"))
     }
 
     /// `Missing required configuration "K" which has no default value.`
     #[must_use]
     pub fn missing(key: &str) -> Self {
-        let message = format!("Missing required configuration \"{key}\" which has no default value.");
-        Self { key: key.to_owned(), message }
+        Self::new(key, format!("Missing required configuration \"{key}\" which has no default value."))
     }
 
     /// Any other text.
     #[must_use]
     pub fn new(key: &str, message: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), message: message.into() }
+        Self { key: key.to_owned(), message: message.into(), java_class: CONFIG_EXCEPTION }
+    }
+
+    /// The same with another exception class.
+    #[must_use]
+    pub const fn of_class(mut self, java_class: &'static str) -> Self {
+        self.java_class = java_class;
+        self
     }
 }
 

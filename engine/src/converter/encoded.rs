@@ -46,10 +46,4 @@ impl Encoded {
             Slot::Own { start, len } => self.buffer.get(start as usize..)?.get(..len as usize),
         }
     }
-
-    /// A slot for what was appended to the buffer since `start`.
-    pub(crate) fn push_own(&mut self, start: usize) {
-        let len = (self.buffer.len() - start) as u32;
-        self.slots.push(Slot::Own { start: start as u32, len });
-    }
 }

@@ -1,13 +1,17 @@
 //! Converters: between the bytes of a message and the data model, a whole batch a call.
 
 mod byte_array;
+mod codec;
 mod encoded;
 mod json;
+mod number;
+mod simple_header;
 mod string;
 
+pub use codec::{Codec, Failure, Written};
 pub use encoded::{Encoded, Slot};
 
-pub(crate) use json::decimal_text;
+pub(crate) use crate::data::parse_decimal as decimal_text;
 
 use crate::config::{ConfigError, ConfigMap};
 use crate::data::{Batch, Side, Stage};
@@ -21,6 +25,15 @@ pub trait Converter: Send {
     fn encode(&mut self, batch: &mut Batch, side: Side, out: &mut Encoded);
 }
 
+/// Turns the headers of a batch into the data model and back.
+pub trait HeaderConverter: Send {
+    /// Reads `raw` of every header of the live records into its value. What fails marks its record.
+    fn decode(&mut self, batch: &mut Batch);
+
+    /// Writes every header of the live records; the slots are those of [`Batch::headers`]. What fails marks its record.
+    fn encode(&mut self, batch: &mut Batch, out: &mut Encoded);
+}
+
 /// The stage in which a side's converter works.
 #[must_use]
 pub const fn stage(side: Side) -> Stage {
@@ -31,22 +44,72 @@ pub const fn stage(side: Side) -> Stage {
 }
 
 /// The classes that [`create`] knows, as `GET /connector-plugins` lists them.
-pub const CLASSES: &[&str] = &[byte_array::CLASS, json::CLASS, string::CLASS];
+pub const CLASSES: &[&str] = &[
+    byte_array::CLASS,
+    number::BOOLEAN,
+    number::DOUBLE,
+    number::FLOAT,
+    number::INTEGER,
+    json::CLASS,
+    number::LONG,
+    number::SHORT,
+    string::CLASS,
+];
+
+/// The header converter where neither connector nor worker names one.
+pub const DEFAULT_HEADER_CONVERTER: &str = simple_header::CLASS;
+
+/// A known class by its full name, its simple name, or that without `Converter`, as Connect allows.
+fn known<'a>(classes: impl IntoIterator<Item = &'a str>, class: &str, suffix: &str) -> Option<&'a str> {
+    classes.into_iter().find(|known| {
+        let simple = known.rsplit('.').next().unwrap_or(known);
+        *known == class || simple == class || simple.strip_suffix(suffix) == Some(class)
+    })
+}
+
+fn unknown(key: &str, class: &str) -> ConfigError {
+    ConfigError::invalid(key, class, format!("Class {class} could not be found."))
+}
+
+/// What every class of [`CLASSES`] is.
+trait Standard: Converter + HeaderConverter {}
+
+impl<C: Codec> Standard for C {}
+
+/// A converter of [`CLASSES`].
+fn standard(class: &str, config: &ConfigMap) -> Result<Option<Box<dyn Standard>>, ConfigError> {
+    Ok(Some(match known(CLASSES.iter().copied(), class, "Converter") {
+        Some(byte_array::CLASS) => Box::new(byte_array::ByteArrayConverter),
+        Some(number::BOOLEAN) => Box::new(number::BooleanConverter),
+        Some(json::CLASS) => Box::new(json::JsonConverter::new(config)?),
+        Some(string::CLASS) => Box::new(string::StringConverter::new(config)?),
+        Some(class) => match number::NumberConverter::of(class) {
+            Some(converter) => Box::new(converter),
+            None => return Ok(None),
+        },
+        None => return Ok(None),
+    }))
+}
 
 /// A converter by class name (or its simple name, as Connect allows) with its configuration, whose prefix is taken off.
 ///
 /// # Errors
 /// Names the class if there is none such, or the key that is wrong.
 pub fn create(class: &str, config: &ConfigMap, is_key: bool) -> Result<Box<dyn Converter>, ConfigError> {
-    let known = CLASSES.iter().find(|known| {
-        let simple = known.rsplit('.').next().unwrap_or(known);
-        **known == class || simple == class || simple.strip_suffix("Converter") == Some(class)
-    });
-    let side = if is_key { "key.converter" } else { "value.converter" };
-    match known.copied() {
-        Some(byte_array::CLASS) => Ok(Box::new(byte_array::ByteArrayConverter)),
-        Some(json::CLASS) => Ok(Box::new(json::JsonConverter::new(config)?)),
-        Some(string::CLASS) => Ok(Box::new(string::StringConverter::new(config)?)),
-        _ => Err(ConfigError::invalid(side, class, format!("Class {class} could not be found."))),
+    let key = if is_key { "key.converter" } else { "value.converter" };
+    standard(class, config)?
+        .map(|converter| converter as Box<dyn Converter>)
+        .ok_or_else(|| unknown(key, class))
+}
+
+/// A header converter, likewise.
+///
+/// # Errors
+/// Names the class if there is none such, or the key that is wrong.
+pub fn create_header(class: &str, config: &ConfigMap) -> Result<Box<dyn HeaderConverter>, ConfigError> {
+    if known([simple_header::CLASS], class, "HeaderConverter").is_some() {
+        return Ok(Box::new(simple_header::SimpleHeaderConverter));
     }
+    let converter = standard(class, config)?.map(|converter| converter as Box<dyn HeaderConverter>);
+    converter.ok_or_else(|| unknown("header.converter", class))
 }

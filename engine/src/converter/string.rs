@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{Converter, Encoded, Slot};
+use super::codec::{Codec, Failure, Written};
 use crate::config::{ConfigError, ConfigMap};
-use crate::data::{Batch, RecordState, Schema, Side, Span, Value, java_string};
+use crate::data::{Batch, Schema, SchemaId, Span, Type, Value, java_string};
 
 pub(super) const CLASS: &str = "org.apache.kafka.connect.storage.StringConverter";
 
@@ -14,6 +14,14 @@ enum Encoding {
     Utf8,
     Latin1,
     Ascii,
+}
+
+/// The span as text: itself if it is UTF-8, else a repaired copy.
+pub(super) fn utf8(batch: &mut Batch, span: Span) -> Span {
+    match String::from_utf8_lossy(batch.bytes(span)) {
+        Cow::Borrowed(_) => span,
+        Cow::Owned(text) => batch.put_str(&text),
+    }
 }
 
 pub(super) struct StringConverter {
@@ -37,11 +45,8 @@ impl StringConverter {
     /// The span as text: itself if it is UTF-8, else a repaired or transcoded copy.
     fn text(&self, batch: &mut Batch, span: Span) -> Span {
         let bytes = batch.bytes(span);
-        let text = match self.encoding {
-            Encoding::Utf8 => match String::from_utf8_lossy(bytes) {
-                Cow::Borrowed(_) => return span,
-                Cow::Owned(text) => text,
-            },
+        let text: String = match self.encoding {
+            Encoding::Utf8 => return utf8(batch, span),
             _ if bytes.is_ascii() => return span,
             Encoding::Latin1 => bytes.iter().map(|byte| char::from(*byte)).collect(),
             Encoding::Ascii => bytes
@@ -65,40 +70,30 @@ impl StringConverter {
     }
 }
 
-impl Converter for StringConverter {
-    fn decode(&mut self, batch: &mut Batch, side: Side) {
-        let schema = batch.intern_schema(&Schema::optional_string());
-        for index in 0..batch.records.len() {
-            let record = &batch.records[index];
-            if record.state != RecordState::Live {
-                continue;
-            }
-            let value = match record.raw(side) {
-                None => Value::Null,
-                Some(span) => Value::String(self.text(batch, span)),
-            };
-            batch.records[index].set_side(side, schema, value);
-        }
+impl Codec for StringConverter {
+    fn read(&mut self, batch: &mut Batch, raw: Option<Span>) -> Result<(SchemaId, Value), Failure> {
+        let value = match raw {
+            None => Value::Null,
+            Some(span) => Value::String(self.text(batch, span)),
+        };
+        Ok((batch.intern_schema(Schema::primitive(Type::String, true)), value))
     }
 
-    fn encode(&mut self, batch: &mut Batch, side: Side, out: &mut Encoded) {
-        out.clear();
-        out.slots.reserve(batch.records.len());
-        for record in &batch.records {
-            if record.state != RecordState::Live {
-                out.slots.push(Slot::Skipped);
-                continue;
-            }
-            let (schema, value) = record.side(side);
-            match value {
-                Value::Null => out.slots.push(Slot::Null),
-                Value::String(span) if self.encoding == Encoding::Utf8 => out.slots.push(Slot::InBatch(span)),
-                value => {
-                    let start = out.buffer.len();
-                    java_string(batch, schema, value, &mut out.buffer);
-                    self.transcode(&mut out.buffer, start);
-                    out.push_own(start);
-                }
+    fn write(
+        &mut self,
+        batch: &Batch,
+        schema: SchemaId,
+        value: Value,
+        out: &mut Vec<u8>,
+    ) -> Result<Written, Failure> {
+        match value {
+            Value::Null => Ok(Written::Null),
+            Value::String(span) if self.encoding == Encoding::Utf8 => Ok(Written::InBatch(span)),
+            value => {
+                let start = out.len();
+                java_string(batch, schema, value, out);
+                self.transcode(out, start);
+                Ok(Written::Appended)
             }
         }
     }

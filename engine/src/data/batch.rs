@@ -191,12 +191,21 @@ pub struct Batch {
     pub positions: Vec<SourcePosition>,
 }
 
+/// Schemas, and topics, that stay in a batch which is used again.
+const KEPT_NAMES: usize = 1024;
 /// Segments that a batch may have.
 const MAX_SEGMENTS: usize = u16::MAX as usize;
 
 impl Batch {
-    /// Empties the batch and keeps its memory. Schemas and topics stay interned.
+    /// Empties the batch and keeps its memory. Schemas and topics stay interned while they are few; so an id holds for
+    /// one batch only.
     pub fn clear(&mut self) {
+        if self.schemas.len() > KEPT_NAMES {
+            self.schemas.clear();
+        }
+        if self.topics.len() > KEPT_NAMES {
+            self.topics.clear();
+        }
         self.segments.clear();
         self.arena.clear();
         self.values.clear();
@@ -282,6 +291,16 @@ impl Batch {
             self.schemas.len() - 1
         });
         index as SchemaId + 1
+    }
+
+    /// The id of a schema of the same content, if one of the last schemas is such; else as [`Self::intern_schema`]. For
+    /// schemas that are made anew for each value.
+    pub fn intern_equal_schema(&mut self, schema: &SchemaRef) -> SchemaId {
+        const LOOKED_AT: usize = 32;
+        let first = self.schemas.len().saturating_sub(LOOKED_AT);
+        let found =
+            self.schemas[first..].iter().rposition(|known| Arc::ptr_eq(known, schema) || known == schema);
+        found.map_or_else(|| self.intern_schema(schema), |at| (first + at) as SchemaId + 1)
     }
 
     /// The topic's id in this batch.

@@ -7,10 +7,11 @@ use super::{Batch, Range32, Schema, SchemaId, Value};
 /// Appends `String.valueOf(value)`: `Struct{a=1,b=x}` (null fields left out), `{a=1}`, `[1, 2]`, Java's numbers and
 /// dates. A `byte[]` prints as `[B@` and a hash of its content, where Java has an arbitrary number.
 pub fn java_string(batch: &Batch, schema: SchemaId, value: Value, out: &mut Vec<u8>) {
-    append(batch, batch.schema(schema), value, out);
+    append_java_string(batch, batch.schema(schema), value, out);
 }
 
-fn append(batch: &Batch, schema: Option<&Schema>, value: Value, out: &mut Vec<u8>) {
+/// [`java_string`] by a schema that need not be the batch's.
+pub(crate) fn append_java_string(batch: &Batch, schema: Option<&Schema>, value: Value, out: &mut Vec<u8>) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::Boolean(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
@@ -33,7 +34,7 @@ fn append(batch: &Batch, schema: Option<&Schema>, value: Value, out: &mut Vec<u8
                 if index > 0 {
                     out.extend_from_slice(b", ");
                 }
-                append(batch, items, *item, out);
+                append_java_string(batch, items, *item, out);
             }
             out.push(b']');
         }
@@ -45,9 +46,9 @@ fn append(batch: &Batch, schema: Option<&Schema>, value: Value, out: &mut Vec<u8
                 if index > 0 {
                     out.extend_from_slice(b", ");
                 }
-                append(batch, keys, key, out);
+                append_java_string(batch, keys, key, out);
                 out.push(b'=');
-                append(batch, values, value, out);
+                append_java_string(batch, values, value, out);
             }
             out.push(b'}');
         }
@@ -73,7 +74,7 @@ fn structure(batch: &Batch, schema: Option<&Schema>, range: Range32, out: &mut V
             first = false;
             out.extend_from_slice(field.name.as_bytes());
             out.push(b'=');
-            append(batch, Some(&field.schema), *value, out);
+            append_java_string(batch, Some(&field.schema), *value, out);
         }
     }
     out.push(b'}');

@@ -5,8 +5,11 @@
 
 mod batch;
 mod constant;
+mod decimal;
 mod error;
 mod java;
+mod java_time;
+mod literal;
 mod reader;
 mod schema;
 mod value;
@@ -16,8 +19,11 @@ pub use batch::{
     TopicId,
 };
 pub use constant::Constant;
+pub(crate) use decimal::{DecimalText, low_bits, parse_decimal};
 pub use error::{RecordError, Stage};
+pub(crate) use java::append_java_string;
 pub use java::{decimal_string, java_double, java_float, java_string};
+pub use literal::{parse_literal, print_literal};
 pub use reader::ValueReader;
 pub use schema::{DATE, DECIMAL, Field, Schema, SchemaBuilder, SchemaRef, TIME, TIMESTAMP, Type};
 pub use value::{Range32, Span, Value};

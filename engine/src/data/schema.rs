@@ -45,6 +45,19 @@ pub enum Type {
 }
 
 impl Type {
+    /// The types that have no parts.
+    pub const PRIMITIVES: [Self; 9] = [
+        Self::Int8,
+        Self::Int16,
+        Self::Int32,
+        Self::Int64,
+        Self::Float32,
+        Self::Float64,
+        Self::Boolean,
+        Self::String,
+        Self::Bytes,
+    ];
+
     /// Connect's name in upper case, as messages have it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -103,29 +116,36 @@ pub struct Schema {
     pub value: Option<SchemaRef>,
 }
 
-macro_rules! shared {
-    ($(#[$doc:meta])* $name:ident, $kind:ident, $optional:literal) => {
-        $(#[$doc])*
-        #[must_use]
-        pub fn $name() -> SchemaRef {
-            static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-                let builder = SchemaBuilder::new(Type::$kind);
-                if $optional { builder.optional().build() } else { builder.build() }
-            });
-            Arc::clone(&SCHEMA)
-        }
-    };
-}
-
 impl Schema {
-    shared!(/// `STRING_SCHEMA`.
-        string, String, false);
-    shared!(/// `OPTIONAL_STRING_SCHEMA`.
-        optional_string, String, true);
-    shared!(/// `BYTES_SCHEMA`.
-        bytes, Bytes, false);
-    shared!(/// `OPTIONAL_BYTES_SCHEMA`.
-        optional_bytes, Bytes, true);
+    /// Connect's constants: `INT8_SCHEMA`, `OPTIONAL_STRING_SCHEMA` and so on.
+    ///
+    /// # Panics
+    /// For an array, a map or a struct, which have more to say.
+    #[must_use]
+    pub fn primitive(kind: Type, optional: bool) -> &'static SchemaRef {
+        static SCHEMAS: LazyLock<Vec<SchemaRef>> = LazyLock::new(|| {
+            let make = |kind: &Type| {
+                let builder = SchemaBuilder::new(*kind);
+                [builder.clone().build(), builder.optional().build()]
+            };
+            Type::PRIMITIVES.iter().flat_map(make).collect()
+        });
+        let place = Type::PRIMITIVES.iter().position(|primitive| *primitive == kind);
+        let place = place.unwrap_or_else(|| panic!("{} is no primitive type", kind.name()));
+        &SCHEMAS[place * 2 + usize::from(optional)]
+    }
+
+    /// `STRING_SCHEMA`.
+    #[must_use]
+    pub fn string() -> SchemaRef {
+        Arc::clone(Self::primitive(Type::String, false))
+    }
+
+    /// `OPTIONAL_STRING_SCHEMA`.
+    #[must_use]
+    pub fn optional_string() -> SchemaRef {
+        Arc::clone(Self::primitive(Type::String, true))
+    }
 
     /// The field of that name and its place.
     #[must_use]
@@ -198,6 +218,31 @@ impl SchemaBuilder {
         builder.schema.key = Some(key);
         builder.schema.value = Some(value);
         builder
+    }
+
+    /// The schema of a map's keys.
+    #[must_use]
+    pub fn key(mut self, key: SchemaRef) -> Self {
+        self.schema.key = Some(key);
+        self
+    }
+
+    /// `org.apache.kafka.connect.data.Decimal` of a scale, version 1.
+    #[must_use]
+    pub fn decimal(scale: i32) -> Self {
+        Self::new(Type::Bytes).name(DECIMAL).version(1).parameter("scale", itoa::Buffer::new().format(scale))
+    }
+
+    /// `org.apache.kafka.connect.data.Date`, version 1.
+    #[must_use]
+    pub fn date() -> Self {
+        Self::new(Type::Int32).name(DATE).version(1)
+    }
+
+    /// `org.apache.kafka.connect.data.Time`, version 1.
+    #[must_use]
+    pub fn time() -> Self {
+        Self::new(Type::Int32).name(TIME).version(1)
     }
 
     /// `org.apache.kafka.connect.data.Timestamp`, version 1.

@@ -20,6 +20,14 @@ pub struct Range32 {
     pub len: u32,
 }
 
+impl Range32 {
+    /// The places as indexes.
+    #[must_use]
+    pub const fn places(self) -> std::ops::Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+}
+
 /// A value of a record. What it means beyond its tag (field names, logical type) is in the schema beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum Value {

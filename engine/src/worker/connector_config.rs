@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::config::WorkerConfig;
 use super::pipeline::Pipeline;
 use super::topic_creation::TopicCreation;
-use crate::config::{ConfigDef, ConfigKey, ConfigType, Importance, Validator};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, Validator};
 use crate::connector::{ConfigMap, ConnectorKind, ConnectorPlugin, Registry};
 use crate::herder::HerderError;
 
@@ -147,6 +147,15 @@ static SINK: ConfigDef = ConfigDef {
         ),
     ],
 };
+
+/// Checks the keys that every connector has, but for its name and class.
+pub(crate) fn check_common(config: &ConfigMap) -> Result<(), ConfigError> {
+    let error = COMMON
+        .validate(config)
+        .into_iter()
+        .find(|error| config.contains_key(&error.key) || !matches!(&*error.key, "name" | "connector.class"));
+    error.map_or(Ok(()), Err)
+}
 
 /// Checks a connector's configuration as Connect does, and finds its plugin. All errors come together.
 pub(crate) fn validate(

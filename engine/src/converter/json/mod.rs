@@ -3,7 +3,6 @@
 //! The schema part of an envelope that has been seen before costs a comparison of bytes; the payload is read by the plan
 //! compiled for that schema. Strings without escapes are places in the message itself.
 
-mod decimal;
 mod read;
 mod scan;
 mod schema;
@@ -11,14 +10,12 @@ mod write;
 
 use std::sync::Arc;
 
-use super::{Converter, Encoded, Slot, stage};
+use super::codec::{Codec, Failure, Written};
 use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigMap, ConfigType, Importance, Validator};
-use crate::data::{Batch, RecordError, RecordState, SchemaRef, Side, Span, Value};
+use crate::data::{Batch, SchemaId, SchemaRef, Span, Value};
 use read::{ReadError, Reader};
 use scan::Scanner;
 use write::{DecimalFormat, Options};
-
-pub(crate) use decimal::parse as decimal_text;
 
 pub(super) const CLASS: &str = "org.apache.kafka.connect.json.JsonConverter";
 
@@ -115,7 +112,7 @@ impl JsonConverter {
         })
     }
 
-    fn read(&mut self, batch: &mut Batch, span: Span) -> Result<(Option<SchemaRef>, Value), ReadError> {
+    fn parse(&mut self, batch: &mut Batch, span: Span) -> Result<(Option<SchemaRef>, Value), ReadError> {
         self.stack.clear();
         // The buffer is shared, not copied; the reader writes only to the batch's arena.
         let shared;
@@ -195,7 +192,7 @@ impl JsonConverter {
     }
 
     /// Writes one key or value; false if it is null bytes.
-    fn write(
+    fn print(
         &mut self,
         batch: &Batch,
         schema: Option<&SchemaRef>,
@@ -278,55 +275,30 @@ fn envelope(scanner: &mut Scanner<'_>) -> Result<Envelope, ReadError> {
     }
 }
 
-impl Converter for JsonConverter {
-    fn decode(&mut self, batch: &mut Batch, side: Side) {
-        for index in 0..batch.records.len() {
-            let record = &batch.records[index];
-            if record.state != RecordState::Live {
-                continue;
-            }
-            let Some(span) = record.raw(side) else {
-                batch.records[index].set_side(side, 0, Value::Null);
-                continue;
-            };
-            match self.read(batch, span) {
-                Ok((schema, value)) => {
-                    let schema = schema.map_or(0, |schema| batch.intern_schema(&schema));
-                    batch.records[index].set_side(side, schema, value);
-                }
-                Err(error) => {
-                    let message = match error {
-                        ReadError::Data(message) => message,
-                        ReadError::Malformed(malformed) => format!(
-                            "Converting byte[] to Kafka Connect data failed due to serialization error: at byte {}: {}",
-                            malformed.at, malformed.what
-                        ),
-                    };
-                    batch.fail(index, RecordError::data(stage(side), message));
-                }
-            }
+impl Codec for JsonConverter {
+    fn read(&mut self, batch: &mut Batch, raw: Option<Span>) -> Result<(SchemaId, Value), Failure> {
+        let Some(span) = raw else { return Ok((0, Value::Null)) };
+        match self.parse(batch, span) {
+            Ok((schema, value)) => Ok((schema.map_or(0, |schema| batch.intern_schema(&schema)), value)),
+            Err(ReadError::Data(message)) => Err(Failure::data(message)),
+            Err(ReadError::Malformed(malformed)) => Err(Failure::data(format!(
+                "Converting byte[] to Kafka Connect data failed due to serialization error: at byte {}: {}",
+                malformed.at, malformed.what
+            ))),
         }
     }
 
-    fn encode(&mut self, batch: &mut Batch, side: Side, out: &mut Encoded) {
-        out.clear();
-        for index in 0..batch.records.len() {
-            let record = &batch.records[index];
-            if record.state != RecordState::Live {
-                out.slots.push(Slot::Skipped);
-                continue;
-            }
-            let (schema, value) = record.side(side);
-            let start = out.buffer.len();
-            match self.write(batch, batch.schema_ref(schema), value, &mut out.buffer) {
-                Ok(true) => out.push_own(start),
-                Ok(false) => out.slots.push(Slot::Null),
-                Err(message) => {
-                    out.buffer.truncate(start);
-                    out.slots.push(Slot::Skipped);
-                    batch.fail(index, RecordError::data(stage(side), message));
-                }
-            }
+    fn write(
+        &mut self,
+        batch: &Batch,
+        schema: SchemaId,
+        value: Value,
+        out: &mut Vec<u8>,
+    ) -> Result<Written, Failure> {
+        match self.print(batch, batch.schema_ref(schema), value, out) {
+            Ok(true) => Ok(Written::Appended),
+            Ok(false) => Ok(Written::Null),
+            Err(message) => Err(Failure::data(message)),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::decimal;
 use super::scan::{Kind, MAX_DEPTH, Malformed, Scanner, Text};
 use crate::data::{Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, Span, TIME, TIMESTAMP, Type, Value};
+use crate::data::{low_bits, parse_decimal};
 
 /// Why a message was not read.
 pub(super) enum ReadError {
@@ -297,7 +297,7 @@ impl Reader<'_> {
         let (text, fraction) = self.scanner.number()?;
         if fraction {
             // BigDecimal.intValue() and longValue() drop the fraction and keep the low bits.
-            let low = decimal::parse(text).map_or(0, |(unscaled, scale)| decimal::low_bits(&unscaled, scale));
+            let low = parse_decimal(text).map_or(0, |(unscaled, scale)| low_bits(&unscaled, scale));
             return Ok(low);
         }
         Ok(wrapping(text))
@@ -390,7 +390,7 @@ impl Reader<'_> {
         match plan.logical {
             Logical::Decimal if kind == Kind::Number => {
                 let (text, _) = self.scanner.number()?;
-                let Some((unscaled, scale)) = decimal::parse(text) else {
+                let Some((unscaled, scale)) = parse_decimal(text) else {
                     return Err(ReadError::Data("the exponent of a Decimal field is out of range".into()));
                 };
                 Ok(self.decimal(&unscaled, scale))

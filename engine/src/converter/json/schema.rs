@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::decimal;
 use super::scan::MAX_DEPTH;
 use super::write::{self, Options, quoted};
 use crate::data::{Batch, Constant, DATE, DECIMAL, Schema, SchemaBuilder, SchemaRef, TIME, TIMESTAMP, Type};
+use crate::data::{low_bits, parse_decimal};
 
 /// Reads a schema; `None` for JSON null.
 pub(super) fn parse(json: &Json, depth: u32) -> Result<Option<SchemaRef>, String> {
@@ -105,7 +105,7 @@ fn constant(schema: &SchemaRef, json: &Json, depth: u32) -> Result<Constant, Str
     let integer = || match json {
         Json::Number(number) => {
             let text = number.to_string();
-            decimal::parse(&text).map_or(0, |(unscaled, scale)| decimal::low_bits(&unscaled, scale))
+            parse_decimal(&text).map_or(0, |(unscaled, scale)| low_bits(&unscaled, scale))
         }
         _ => 0,
     };
@@ -113,7 +113,7 @@ fn constant(schema: &SchemaRef, json: &Json, depth: u32) -> Result<Constant, Str
         Some(DECIMAL) => {
             let scale = schema.parameters.get("scale").and_then(|scale| scale.parse().ok()).unwrap_or(0);
             return match json {
-                Json::Number(number) => decimal::parse(&number.to_string())
+                Json::Number(number) => parse_decimal(&number.to_string())
                     .map(|(unscaled, scale)| Constant::Decimal(unscaled.into(), scale))
                     .ok_or_else(|| "Invalid Decimal default".to_owned()),
                 _ => Ok(Constant::Decimal(bytes(json)?, scale)),

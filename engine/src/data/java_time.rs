@@ -1,0 +1,101 @@
+//! Dates in Connect's ISO forms, as `java.text.SimpleDateFormat` (lenient, UTC) reads and writes them.
+
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+/// The first day of the Gregorian calendar, 1582-10-15, in days since 1970; before it Java's calendar is the Julian one.
+const CUTOVER: i64 = -141_427;
+/// Days from 0000-03-01 (Julian) to 1970-01-01.
+const JULIAN_EPOCH: i64 = 719_470;
+
+/// Appends `HH:mm:ss.SSS'Z'` for what is before 1970-01-02, `yyyy-MM-dd` for a whole day, else both with a `T` between.
+pub(crate) fn print_iso(ms: i64, out: &mut Vec<u8>) {
+    let (days, rest) = (ms.div_euclid(DAY), ms.rem_euclid(DAY));
+    if ms >= DAY {
+        let (year, month, day) = civil(days);
+        out.extend_from_slice(format!("{year:04}-{month:02}-{day:02}").as_bytes());
+        if rest == 0 {
+            return;
+        }
+        out.push(b'T');
+    }
+    let (seconds, ms) = (rest / 1000, rest % 1000);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    out.extend_from_slice(format!("{hour:02}:{minute:02}:{second:02}.{ms:03}Z").as_bytes());
+}
+
+/// Reads a text that begins as the pattern says: runs of a letter of `yMdHmsS` are numbers of any length, everything else
+/// stands for itself. Fields may go beyond their range. Milliseconds since 1970; `None` if it does not fit.
+pub(crate) fn parse_iso(text: &str, pattern: &str) -> Option<i64> {
+    let mut rest = text.as_bytes();
+    let mut fields = [(b'y', 1970_i64), (b'M', 1), (b'd', 1), (b'H', 0), (b'm', 0), (b's', 0), (b'S', 0)];
+    let mut last = 0;
+    for byte in pattern.bytes() {
+        let Some((_, value)) = fields.iter_mut().find(|(letter, _)| *letter == byte) else {
+            rest = rest.strip_prefix(&[byte])?;
+            continue;
+        };
+        if byte != last {
+            *value = field(&mut rest)?;
+        }
+        last = byte;
+    }
+    let [year, month, day, hour, minute, second, ms] = fields.map(|(_, value)| value);
+    let months = year * 12 + month - 1;
+    let days = days_from_civil(months.div_euclid(12), months.rem_euclid(12) + 1, day);
+    Some(days * DAY + ((hour * 60 + minute) * 60 + second) * 1000 + ms)
+}
+
+/// A number after blanks, with or without a minus sign.
+fn field(text: &mut &[u8]) -> Option<i64> {
+    let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let mut rest = &text[blanks..];
+    let negative = rest.first() == Some(&b'-');
+    rest = &rest[usize::from(negative)..];
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = std::str::from_utf8(&rest[..digits]).ok()?.parse::<i64>().ok()?;
+    *text = &rest[digits..];
+    // Number.intValue()
+    let number = number as i32;
+    Some(i64::from(if negative { number.wrapping_neg() } else { number }))
+}
+
+/// Days since 1970 of a date of Java's calendar; the day may be out of its month.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // years begin in March, so that the leap day is the last
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let leaps = year.div_euclid(4);
+    let gregorian = year * 365 + leaps - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468;
+    if gregorian >= CUTOVER { gregorian } else { year * 365 + leaps + day_of_year - JULIAN_EPOCH }
+}
+
+/// Year, month and day of a day since 1970 of the Gregorian calendar.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_both_calendars() {
+        assert_eq!(parse_iso("1970-01-01", "yyyy-MM-dd"), Some(0));
+        assert_eq!(parse_iso("2020-02-30", "yyyy-MM-dd"), parse_iso("2020-03-01", "yyyy-MM-dd"));
+        assert_eq!(parse_iso("1582-10-15", "yyyy-MM-dd"), Some(CUTOVER * DAY));
+        assert_eq!(parse_iso("1582-10-04", "yyyy-MM-dd"), Some((CUTOVER - 1) * DAY));
+        assert_eq!(parse_iso("2020-01-0x", "yyyy-MM-dd"), parse_iso("2019-12-31", "yyyy-MM-dd"));
+        assert_eq!(parse_iso("x", "yyyy-MM-dd"), None);
+        let mut out = Vec::new();
+        print_iso(1_577_934_245_678, &mut out);
+        assert_eq!(out, b"2020-01-02T03:04:05.678Z");
+    }
+}
