@@ -1,5 +1,7 @@
 //! What Connect asks of a cluster's administration.
 
+mod logs;
+
 use std::time::Duration;
 
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
