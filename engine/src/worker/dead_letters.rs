@@ -9,6 +9,7 @@ use aqueduct_protocol::client::{Admin, Client, ClientConfig, NewTopic};
 use super::client_config::{TaskClient, task_client};
 use super::task::{TaskId, TaskRun};
 use crate::connector::{ConfigMap, ConnectError};
+use crate::converter::DEFAULT_HEADER_CONVERTER;
 use crate::data::{Batch, Record, RecordError, RecordState, Stage};
 
 const DEFAULT_REPLICATION: i16 = 3;
@@ -21,7 +22,7 @@ pub(super) struct DeadLetters {
     id: TaskId,
     topic: String,
     context: bool,
-    converters: [String; 2],
+    converters: [String; 3],
     producer: Producer,
     handle: TopicHandle,
     /// Reports on their way: no offset is committed before they have arrived.
@@ -48,14 +49,14 @@ impl DeadLetters {
         let handle = producer.topic(topic).await.map_err(failed)?;
         let class = |key: &str| {
             let own = connector.get(key).or_else(|| run.shared.config.properties.get(key));
-            own.cloned().unwrap_or_default()
+            own.map_or(DEFAULT_HEADER_CONVERTER, |class| class.trim()).to_owned()
         };
         Ok(Some(DeadLetters {
             id: run.id.clone(),
             topic: topic.to_owned(),
             context: text("errors.deadletterqueue.context.headers.enable")
                 .is_some_and(|set| set.eq_ignore_ascii_case("true")),
-            converters: [class("key.converter"), class("value.converter")],
+            converters: ["key.converter", "value.converter", "header.converter"].map(class),
             producer,
             handle,
             tickets: Vec::new(),
@@ -134,6 +135,7 @@ impl DeadLetters {
         let class = match error.stage {
             Stage::KeyConverter => Some(self.converters[0].clone()),
             Stage::ValueConverter => Some(self.converters[1].clone()),
+            Stage::HeaderConverter => Some(self.converters[2].clone()),
             Stage::TaskPut => Some("org.apache.kafka.connect.sink.SinkTask".to_owned()),
             _ => None,
         };

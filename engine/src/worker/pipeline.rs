@@ -2,8 +2,8 @@
 
 use crate::config::with_prefix;
 use crate::connector::{ConfigMap, ConnectError};
-use crate::converter::{self, Converter, Encoded};
-use crate::data::{Batch, Side};
+use crate::converter::{self, Converter, DEFAULT_HEADER_CONVERTER, Encoded, HeaderConverter};
+use crate::data::{Batch, Record, Side};
 use crate::transform::Chain;
 
 /// What a task does to its records between Kafka and the connector. Buffers are kept from batch to batch.
@@ -11,8 +11,10 @@ pub(super) struct Pipeline {
     chain: Chain,
     key: Box<dyn Converter>,
     value: Box<dyn Converter>,
+    header: Box<dyn HeaderConverter>,
     keys: Encoded,
     values: Encoded,
+    headers: Encoded,
 }
 
 impl Pipeline {
@@ -23,26 +25,33 @@ impl Pipeline {
         };
         let (key_class, key_config) = converter_config("key.converter", worker, connector);
         let (value_class, value_config) = converter_config("value.converter", worker, connector);
+        let (header_class, header_config) = converter_config("header.converter", worker, connector);
+        let header_class =
+            if header_class.is_empty() { DEFAULT_HEADER_CONVERTER } else { header_class.as_str() };
         Ok(Pipeline {
             chain: Chain::from_config(connector).map_err(bad)?,
             key: converter::create(&key_class, &key_config, true).map_err(bad)?,
             value: converter::create(&value_class, &value_config, false).map_err(bad)?,
+            header: converter::create_header(header_class, &header_config).map_err(bad)?,
             keys: Encoded::default(),
             values: Encoded::default(),
+            headers: Encoded::default(),
         })
     }
 
-    /// Source: transforms, then keys and values to bytes. Failures mark their records.
+    /// Source: transforms, then headers, keys and values to bytes. Failures mark their records.
     pub(super) fn encode(&mut self, batch: &mut Batch) {
         self.chain.apply(batch);
+        self.header.encode(batch, &mut self.headers);
         self.key.encode(batch, Side::Key, &mut self.keys);
         self.value.encode(batch, Side::Value, &mut self.values);
     }
 
-    /// Sink: keys and values from bytes, then transforms. Failures mark their records.
+    /// Sink: keys, values and headers from bytes, then transforms. Failures mark their records.
     pub(super) fn decode(&mut self, batch: &mut Batch) {
         self.key.decode(batch, Side::Key);
         self.value.decode(batch, Side::Value);
+        self.header.decode(batch);
         self.chain.apply(batch);
     }
 
@@ -54,6 +63,19 @@ impl Pipeline {
         record: usize,
     ) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
         (self.keys.get(batch, record), self.values.get(batch, record))
+    }
+
+    /// Keys of a record's headers and their values as bytes, after [`Self::encode`].
+    #[inline]
+    pub(super) fn encoded_headers<'a>(
+        &'a self,
+        batch: &'a Batch,
+        record: &Record,
+    ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        record.headers.places().filter_map(|at| {
+            let header = batch.headers.get(at)?;
+            Some((batch.bytes(header.key), self.headers.get(batch, at)))
+        })
     }
 }
 

@@ -202,6 +202,7 @@ impl Sender {
         let mut session = self.producer.session();
         let mut appended = 0_usize;
         let mut topic: Option<(TopicId, &TopicHandle)> = None;
+        let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
         for (index, record) in batch.records.iter().enumerate() {
             if record.state != RecordState::Live {
                 continue;
@@ -219,9 +220,11 @@ impl Sender {
             };
             let partition = (record.partition >= 0).then_some(record.partition);
             let timestamp = (record.timestamp >= 0).then_some(record.timestamp);
+            headers.clear();
+            headers.extend(self.pipeline.encoded_headers(batch, record));
             loop {
                 let (key, value) = self.pipeline.encoded(batch, index);
-                match session.append(handle, partition, timestamp, key, value, &[]) {
+                match session.append(handle, partition, timestamp, key, value, &headers) {
                     Ok(_) => break appended += 1,
                     Err(AppendError::Full { .. }) => tokio::select! {
                         waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
