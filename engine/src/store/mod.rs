@@ -4,9 +4,17 @@
 mod config;
 mod file;
 mod java_map;
+#[allow(dead_code)] // the herder on top of it follows
+mod kafka_log;
+#[allow(dead_code)] // the herder on top of it follows
+mod kafka_offsets;
+#[allow(dead_code)] // the herder on top of it follows
+mod kafka_status;
 mod offset_table;
 #[allow(dead_code)] // the herder on top of it follows
 mod status;
+#[allow(dead_code)] // the herder on top of it follows
+mod storage_topic;
 
 use std::sync::Arc;
 
@@ -43,6 +51,22 @@ pub enum StoreError {
         #[source]
         source: JavaMapError,
     },
+    /// A topic of the worker's could not be used.
+    #[error("{key}={topic}: the topic {what}")]
+    Topic {
+        /// The worker's key that names it.
+        key: &'static str,
+        /// The topic.
+        topic: String,
+        /// What went wrong.
+        what: &'static str,
+        /// What the client said.
+        #[source]
+        source: aqueduct_protocol::Error,
+    },
+    /// A topic that exists, but is not kept as it has to be.
+    #[error("{0}")]
+    Refused(String),
     /// An offset that Connect cannot store: only maps of primitives are allowed.
     #[error(
         "connector {connector}: the offset value of field '{field}' is not a string, number, boolean or null"

@@ -2,3 +2,209 @@
 
 mod record;
 mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aqueduct_protocol::client::Properties;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub(crate) use record::{ConfigRecord, RestartRequest, SessionKey};
+pub(crate) use state::{ClusterConfig, ConfigChange, ConnectorConfig};
+
+use super::StoreError;
+use super::kafka_log::{KafkaLog, LogReader, LogRecord};
+use super::storage_topic::StorageTopic;
+use crate::connector::ConfigMap;
+use crate::herder::TargetState;
+use record::BadRecord;
+use state::ConfigState;
+
+/// Longest time that a write may take, with the reads before and after it.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// What has changed since it was last asked: each connector once, however many records there were.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// New, or with a new configuration.
+    pub(crate) connectors: BTreeSet<Arc<str>>,
+    /// Deleted.
+    pub(crate) removed: BTreeSet<Arc<str>>,
+    /// With new task configurations.
+    pub(crate) tasks: BTreeSet<Arc<str>>,
+    /// With another target state.
+    pub(crate) targets: BTreeSet<Arc<str>>,
+    /// A new key.
+    pub(crate) session_key: bool,
+    /// To restart.
+    pub(crate) restarts: BTreeMap<Arc<str>, RestartRequest>,
+    /// New levels, by logger.
+    pub(crate) loggers: BTreeMap<String, String>,
+}
+
+impl Changes {
+    fn add(&mut self, change: ConfigChange) {
+        match change {
+            ConfigChange::Connector(name) => {
+                self.removed.remove(&name);
+                self.connectors.insert(name);
+            }
+            ConfigChange::Removed(name) => {
+                self.connectors.remove(&name);
+                self.tasks.remove(&name);
+                self.targets.remove(&name);
+                self.restarts.remove(&name);
+                self.removed.insert(name);
+            }
+            ConfigChange::Tasks(name) => drop(self.tasks.insert(name)),
+            ConfigChange::Target(name) => drop(self.targets.insert(name)),
+            ConfigChange::SessionKey => self.session_key = true,
+            ConfigChange::Restart(request) => {
+                drop(self.restarts.insert(Arc::clone(&request.connector), request))
+            }
+            ConfigChange::Logger { logger, level } => drop(self.loggers.insert(logger, level)),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<(ConfigState, Changes)>,
+    news: Notify,
+}
+
+/// The reading side.
+struct Reader(Arc<Shared>, String);
+
+impl LogReader for Reader {
+    fn read(&mut self, records: &mut dyn Iterator<Item = LogRecord<'_>>) {
+        let (state, changes) = &mut *self.0.state.lock();
+        for record in records {
+            match ConfigRecord::decode(record.key, record.value) {
+                Ok(decoded) => {
+                    state.read_to(record.offset + 1);
+                    if let Some(change) = state.apply(decoded) {
+                        changes.add(change);
+                    }
+                }
+                Err(bad) => {
+                    tracing::error!(topic = self.1, offset = record.offset, "a record is passed over: {bad}");
+                    if let BadRecord::Foreign(_) = bad {
+                        state.read_to(record.offset + 1);
+                    }
+                }
+            }
+        }
+        self.0.news.notify_one();
+    }
+}
+
+/// The config topic of a worker.
+pub(crate) struct ConfigStore {
+    topic: StorageTopic,
+    shared: Arc<Shared>,
+    log: KafkaLog,
+}
+
+impl ConfigStore {
+    /// Creates the topic if it is missing, and reads it whole. What was read so far is no change.
+    pub(crate) async fn open(
+        topic: StorageTopic,
+        client: &Properties,
+        read_committed: bool,
+    ) -> Result<ConfigStore, StoreError> {
+        let shared = Arc::new(Shared::default());
+        let reader = Reader(Arc::clone(&shared), topic.name.clone());
+        let log = KafkaLog::open(&topic, client, read_committed, reader).await?;
+        shared.state.lock().1 = Changes::default();
+        Ok(ConfigStore { topic, shared, log })
+    }
+
+    /// What has been read so far.
+    pub(crate) fn snapshot(&self) -> Arc<ClusterConfig> {
+        self.shared.state.lock().0.snapshot()
+    }
+
+    /// Resolves when something may have changed. Cancel safe.
+    pub(crate) async fn changed(&self) {
+        self.shared.news.notified().await;
+    }
+
+    /// What has changed since the last call, and the state that this led to.
+    pub(crate) fn take_changes(&self) -> (Changes, Arc<ClusterConfig>) {
+        let (state, changes) = &mut *self.shared.state.lock();
+        (std::mem::take(changes), state.snapshot())
+    }
+
+    /// Reads to the end of the topic, within `limit`.
+    pub(crate) async fn refresh(&self, limit: Duration) -> Result<(), StoreError> {
+        let read = tokio::time::timeout(limit, self.log.read_to_end()).await;
+        read.unwrap_or_else(|_| Err(late("reading to the end", limit)))
+            .map_err(|error| self.topic.error("cannot be read to its end", error))
+    }
+
+    /// A connector's configuration; `initial` comes first, so that no worker starts it in another state.
+    pub(crate) async fn put_connector(
+        &self,
+        name: &Arc<str>,
+        config: ConfigMap,
+        initial: Option<TargetState>,
+    ) -> Result<(), StoreError> {
+        let target =
+            initial.map(|state| ConfigRecord::Target { connector: Arc::clone(name), state: Some(state) });
+        let connector = ConfigRecord::Connector { name: Arc::clone(name), config: Some(config) };
+        self.write(target.into_iter().chain([connector])).await
+    }
+
+    /// Deletes a connector.
+    pub(crate) async fn delete_connector(&self, name: &Arc<str>) -> Result<(), StoreError> {
+        let connector = ConfigRecord::Connector { name: Arc::clone(name), config: None };
+        let target = ConfigRecord::Target { connector: Arc::clone(name), state: None };
+        self.write([connector, target]).await
+    }
+
+    /// A whole set of task configurations and their commit.
+    pub(crate) async fn put_tasks(
+        &self,
+        connector: &Arc<str>,
+        tasks: &[ConfigMap],
+    ) -> Result<(), StoreError> {
+        let task = |(task, config): (u32, &ConfigMap)| ConfigRecord::Task {
+            connector: Arc::clone(connector),
+            task,
+            config: config.clone(),
+        };
+        let commit = ConfigRecord::Commit { connector: Arc::clone(connector), tasks: tasks.len() };
+        // in one partition and one producer: the order is kept
+        self.write((0..).zip(tasks).map(task).chain([commit])).await
+    }
+
+    /// One record of another kind.
+    pub(crate) async fn put(&self, record: ConfigRecord) -> Result<(), StoreError> {
+        self.write([record]).await
+    }
+
+    /// Writes, and reads what was written.
+    async fn write(&self, records: impl IntoIterator<Item = ConfigRecord>) -> Result<(), StoreError> {
+        let encode = |record: ConfigRecord| {
+            let (key, value) = record.encode();
+            (key.into_bytes(), value)
+        };
+        let records: Vec<_> = records.into_iter().map(encode).collect();
+        let write = async {
+            self.log.append(&records).await?;
+            self.log.read_to_end().await
+        };
+        let written = tokio::time::timeout(WRITE_LIMIT, write).await;
+        written
+            .unwrap_or_else(|_| Err(late("writing", WRITE_LIMIT)))
+            .map_err(|error| self.topic.error("cannot be written", error))
+    }
+}
+
+fn late(what: &str, limit: Duration) -> aqueduct_protocol::Error {
+    let message = format!("{what} took more than {} ms", limit.as_millis());
+    aqueduct_protocol::Error::new(aqueduct_protocol::ErrorKind::Timeout, message)
+}

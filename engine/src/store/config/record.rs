@@ -65,8 +65,14 @@ pub(crate) enum ConfigRecord {
 
 /// A record that is none of the config topic's, or not as it has to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct BadRecord(pub(crate) String);
+pub(crate) enum BadRecord {
+    /// The value is no JSON at all. JVM workers do not count such a record as read.
+    #[error("{0}")]
+    NotJson(String),
+    /// Anything else.
+    #[error("{0}")]
+    Foreign(String),
+}
 
 impl ConfigRecord {
     /// The record as bytes of key and value.
@@ -106,13 +112,15 @@ impl ConfigRecord {
 
     /// Reads a record of anybody's.
     pub(crate) fn decode(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<ConfigRecord, BadRecord> {
-        let key = key.ok_or_else(|| BadRecord("it has no key".to_owned()))?;
-        let key = std::str::from_utf8(key).map_err(|_| BadRecord("its key is not UTF-8".to_owned()))?;
-        let bad = |what: &str| BadRecord(format!("{key}: {what}"));
+        let key = key.ok_or_else(|| BadRecord::Foreign("it has no key".to_owned()))?;
+        let key =
+            std::str::from_utf8(key).map_err(|_| BadRecord::Foreign("its key is not UTF-8".to_owned()))?;
+        let bad = |what: &str| BadRecord::Foreign(format!("{key}: {what}"));
         let value: Option<Value> = match value {
             Some(bytes) => {
                 let parsed = serde_json::from_slice(bytes);
-                parsed.map_err(|error| bad(&format!("the value is not JSON: {error}")))?
+                parsed
+                    .map_err(|error| BadRecord::NotJson(format!("{key}: the value is not JSON: {error}")))?
             }
             None => None,
         };

@@ -7,6 +7,9 @@ use super::record::{ConfigRecord, RestartRequest, SessionKey};
 use crate::connector::ConfigMap;
 use crate::herder::TargetState;
 
+/// The offset of a state before any record.
+const NOTHING_READ: i64 = -1;
+
 /// One connector.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectorConfig {
@@ -25,9 +28,10 @@ pub(crate) struct ConnectorConfig {
 }
 
 /// The state at one offset of the topic.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct ClusterConfig {
-    /// The offset after the last record read; control records count. 0 when nothing was read, then -1 on the wire.
+    /// The offset after the last record read, -1 when nothing was read. Members of the group compare it, so it is counted
+    /// as JVM workers do: records that are no JSON and control records at the end are not in it.
     pub(crate) offset: i64,
     /// The key of the session.
     pub(crate) session_key: Option<SessionKey>,
@@ -37,6 +41,18 @@ pub(crate) struct ClusterConfig {
     pub(crate) fenced: HashMap<Arc<str>, usize>,
     /// Connectors whose task configurations are newer than their fencing.
     pub(crate) pending_fencing: HashSet<Arc<str>>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> ClusterConfig {
+        ClusterConfig {
+            offset: NOTHING_READ,
+            session_key: None,
+            connectors: BTreeMap::new(),
+            fenced: HashMap::new(),
+            pending_fencing: HashSet::new(),
+        }
+    }
 }
 
 impl ClusterConfig {

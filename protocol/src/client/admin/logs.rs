@@ -69,6 +69,21 @@ impl Admin {
         Ok(ends.into_iter().map(|end| end.unwrap_or(0)).collect())
     }
 
+    /// How many partitions a topic has, as a broker says now.
+    ///
+    /// # Errors
+    /// If it does not exist, is not known yet (retriable), or may not be described.
+    pub async fn partition_count(&self, topic: &str) -> Result<i32> {
+        let metadata = self.client.all_topics().await?;
+        match metadata.topics.get(topic) {
+            Some(found) if !found.partitions.is_empty() => Ok(found.partitions.len() as i32),
+            found => {
+                let code = found.and_then(|found| found.error).unwrap_or(ErrorCode::UnknownTopicOrPartition);
+                Err(Error::broker(code, format_args!("topic {topic}")))
+            }
+        }
+    }
+
     /// The configs in force of a topic, defaults included.
     ///
     /// # Errors
