@@ -246,7 +246,7 @@ fn failed_task(worker: &Running) -> Result<(), Failure> {
     for connector in [SOURCE, SINK] {
         let Some(status) = worker.herder.status(connector) else { continue };
         let failed = std::iter::once(&status.connector)
-            .chain(&status.tasks)
+            .chain(status.tasks.values())
             .find(|status| status.state == State::Failed);
         if let Some(failed) = failed {
             return Err(format!(

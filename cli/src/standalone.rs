@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aqueduct_engine::connector::Registry;
-use aqueduct_engine::herder::{ConnectorFile, Herder, read_connector, read_properties};
+use aqueduct_engine::herder::{
+    ConnectorFile, Herder, PutMode, StandaloneHerder, read_connector, read_properties,
+};
+use aqueduct_engine::loggers::Loggers;
 use aqueduct_engine::rest::{self, Api};
 use aqueduct_engine::store::FileOffsetStore;
-use aqueduct_engine::worker::{Worker, WorkerConfig};
+use aqueduct_engine::worker::{StatusBoard, Worker, WorkerConfig};
 use tokio::net::{TcpListener, lookup_host};
 
 use crate::signals::Shutdown;
@@ -50,7 +53,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// A worker with its herder and REST.
 pub(crate) struct Running {
-    pub(crate) herder: Herder,
+    pub(crate) herder: Arc<dyn Herder>,
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -69,11 +72,14 @@ impl Running {
         if let Some(address) = addresses.first().filter(|_| config.advertised.ends_with(":0")) {
             config.advertised = format!("{}:{}", config.advertised.trim_end_matches(":0"), address.port());
         }
-        let offsets = FileOffsetStore::open(&config.offset_file)?;
+        let offsets = FileOffsetStore::open(config.offset_file()?)?;
         let worker_id: Arc<str> = Arc::from(config.advertised.as_str());
-        let herder = Herder::standalone(Worker::new(config, registry, Arc::new(offsets)));
+        let statuses = StatusBoard::new(&worker_id);
+        let board = Arc::new(statuses.clone());
+        let worker = Worker::new(config, registry, Arc::new(offsets), board, Loggers::default());
+        let herder: Arc<dyn Herder> = Arc::new(StandaloneHerder::start(worker, statuses));
         for listener in listeners {
-            let api = Api { herder: herder.clone(), worker_id: Arc::clone(&worker_id) };
+            let api = Api { herder: Arc::clone(&herder), worker_id: Arc::clone(&worker_id), secure: false };
             let mut shutdown = shutdown.clone();
             tokio::spawn(async move {
                 if let Err(error) =
@@ -90,7 +96,7 @@ impl Running {
     pub(crate) async fn create(&self, connectors: Vec<ConnectorFile>) -> Result<(), Failure> {
         for connector in connectors {
             let ConnectorFile { name, config, initial_state } = connector;
-            let created = self.herder.create(name.clone(), config, initial_state).await;
+            let created = self.herder.put(&name, config, PutMode::Create(initial_state)).await;
             created.map_err(|error| format!("connector {name}: {error}"))?;
             tracing::info!(connector = name, "Created connector {name}");
         }

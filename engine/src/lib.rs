@@ -11,6 +11,7 @@ pub mod converter;
 pub mod data;
 pub mod dry_run;
 pub mod herder;
+pub mod loggers;
 pub mod rest;
 pub mod store;
 pub mod transform;

@@ -8,7 +8,8 @@ mod tests;
 
 use aqueduct_engine::config::{ConfigDef, ConfigKey, ConfigType, Importance, Validator};
 use aqueduct_engine::connector::{
-    BoxFuture, ConfigMap, ConnectError, Connector, ConnectorKind, ConnectorPlugin, ExactlyOnceSupport, Task,
+    BoxFuture, ConfigMap, ConnectError, Connector, ConnectorContext, ConnectorKind, ConnectorPlugin,
+    ExactlyOnceSupport, Task,
 };
 
 /// The version of Kafka whose connectors these are.
@@ -129,7 +130,11 @@ struct FileStreamConnector {
 }
 
 impl Connector for FileStreamConnector {
-    fn start<'a>(&'a mut self, config: &'a ConfigMap) -> BoxFuture<'a, Result<(), ConnectError>> {
+    fn start<'a>(
+        &'a mut self,
+        config: &'a ConfigMap,
+        _context: ConnectorContext,
+    ) -> BoxFuture<'a, Result<(), ConnectError>> {
         self.config = config.clone();
         Box::pin(std::future::ready(Ok(())))
     }

@@ -3,6 +3,7 @@
 //! A connector of this repository uses nothing that a user's own crate could not. Everything that touches data is called
 //! once per batch, never per record; a future is boxed once per batch at most.
 
+mod context;
 mod stop;
 mod task;
 
@@ -11,10 +12,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use aqueduct_protocol::wire::TopicPartition;
+pub use context::{ConnectorContext, ConnectorEvent};
 pub use stop::StopSignal;
 pub use task::{
-    Connector, ConnectorPlugin, Durability, ExactlyOnceSupport, FailedRecord, OffsetReader, PutOutcome,
-    Registry, SinkTask, SinkTaskContext, SourceTask, SourceTaskContext, Task, Ticket,
+    AlterOffsets, Connector, ConnectorPlugin, Durability, ExactlyOnceSupport, FailedRecord, OffsetReader,
+    PutOutcome, Registry, SinkTask, SinkTaskContext, SourceTask, SourceTaskContext, Task, Ticket,
 };
 
 /// A boxed future that may borrow from its task.

@@ -7,7 +7,10 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use super::{BoxFuture, ConfigMap, ConnectError, ConnectorKind, OffsetMap, StopSignal, TopicPartition};
+use super::{
+    BoxFuture, ConfigMap, ConnectError, ConnectorContext, ConnectorKind, OffsetMap, StopSignal,
+    TopicPartition,
+};
 use crate::config::ConfigDef;
 use crate::data::{Batch, RecordError, SourcePosition};
 
@@ -17,6 +20,17 @@ pub enum ExactlyOnceSupport {
     /// With the given configuration it can.
     Supported,
     /// With the given configuration it cannot.
+    Unsupported,
+}
+
+/// What a connector says to a change of its offsets by a user (KIP-875).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlterOffsets {
+    /// All is done, or nothing had to be done: the worker changes the offsets that it keeps.
+    Done,
+    /// The worker may change the offsets that it keeps; what the system itself keeps is the user's to change.
+    WorkerOnly,
+    /// Offsets of this connector cannot be changed from outside.
     Unsupported,
 }
 
@@ -49,12 +63,26 @@ pub enum Task {
 /// The part of a connector that runs once per connector: it checks the configuration and splits the work into tasks.
 pub trait Connector: Send {
     /// Begins with a configuration that has passed the plugin's `config_def`.
-    fn start<'a>(&'a mut self, config: &'a ConfigMap) -> BoxFuture<'a, Result<(), ConnectError>>;
+    fn start<'a>(
+        &'a mut self,
+        config: &'a ConfigMap,
+        context: ConnectorContext,
+    ) -> BoxFuture<'a, Result<(), ConnectError>>;
     /// One configuration per task, at most `max_tasks` (≥ 1).
     fn task_configs(&mut self, max_tasks: usize) -> Result<Vec<ConfigMap>, ConnectError>;
     /// Ends what `start` began.
     fn stop(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+    /// Checks new offsets that a user wants, and changes what the system itself keeps. The instance has not been started. Sources
+    /// get their own partitions and offsets, sinks `kafka_topic`, `kafka_partition` and `kafka_offset`; a partition without an
+    /// offset is reset.
+    fn alter_offsets<'a>(
+        &'a mut self,
+        _config: &'a ConfigMap,
+        _offsets: &'a [(OffsetMap, Option<OffsetMap>)],
+    ) -> BoxFuture<'a, Result<AlterOffsets, ConnectError>> {
+        Box::pin(std::future::ready(Ok(AlterOffsets::Unsupported)))
     }
     /// Whether the configuration allows exactly-once delivery (sources).
     fn exactly_once_support(&self, _config: &ConfigMap) -> ExactlyOnceSupport {

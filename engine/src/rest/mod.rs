@@ -2,6 +2,7 @@
 
 mod answer;
 mod connectors;
+mod forward;
 mod plugins;
 
 use std::future::Future;
@@ -14,7 +15,7 @@ use axum::routing::{MethodRouter, get};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::herder::Herder;
+use crate::herder::{Health, Herder};
 use answer::{Answer, json_answer};
 
 /// The version of Kafka Connect whose API this is; clients and user interfaces read it.
@@ -23,6 +24,8 @@ pub const CONNECT_VERSION: &str = "4.3.1";
 const BUILD: &str = concat!("aqueduct-", env!("CARGO_PKG_VERSION"));
 /// A request body beyond this is refused.
 const MAX_BODY: usize = 4 << 20;
+/// How long the herder may take to show that it is alive.
+const HEALTH_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long requests under way may take to end at shutdown.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -30,9 +33,11 @@ const DRAIN: std::time::Duration = std::time::Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Api {
     /// The herder that answers.
-    pub herder: Herder,
+    pub herder: std::sync::Arc<dyn Herder>,
     /// The worker's `host:port` in every status.
     pub worker_id: std::sync::Arc<str>,
+    /// Whether clients come by https.
+    pub secure: bool,
 }
 
 /// Serves the API on a bound listener until `stopped` resolves.
@@ -78,9 +83,23 @@ async fn root(State(api): State<Api>) -> Answer {
 }
 
 async fn health(State(api): State<Api>) -> Answer {
-    api.herder.ping().await?;
-    let message = "Worker has completed startup and is ready to handle requests.";
-    Ok(json_answer(StatusCode::OK, &json!({"status": "healthy", "message": message})))
+    let (status, name, message) = match tokio::time::timeout(HEALTH_LIMIT, api.herder.health()).await {
+        Ok(Ok(Health::Healthy)) => (
+            StatusCode::OK,
+            "healthy",
+            "Worker has completed startup and is ready to handle requests.".to_owned(),
+        ),
+        Ok(Ok(Health::Starting)) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "starting", "Worker is still starting up.".to_owned())
+        }
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, "unhealthy", error.message),
+        Err(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "unhealthy",
+            "Worker was unable to handle this request and may be unable to handle other requests.".to_owned(),
+        ),
+    };
+    Ok(json_answer(status, &json!({"status": name, "message": message})))
 }
 
 async fn not_found() -> Response {

@@ -14,7 +14,7 @@ pub(super) fn routes(router: Router<Api>) -> Router<Api> {
 }
 
 async fn list(State(api): State<Api>) -> Answer {
-    let plugins = api.herder.registry().plugins().iter();
+    let plugins = api.herder.worker().registry().plugins().iter();
     let entry = |plugin: &std::sync::Arc<dyn crate::connector::ConnectorPlugin>| json!({"class": plugin.class(), "type": plugin.kind().as_str(), "version": plugin.version()});
     Ok(json_answer(StatusCode::OK, &Value::Array(plugins.map(entry).collect())))
 }

@@ -41,7 +41,7 @@ pub enum WorkerConfigError {
     },
 }
 
-/// The parsed settings of a standalone worker, and all its properties for the clients.
+/// The parsed settings of a worker of either mode, and all its properties for the clients.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
     /// Every property as written.
@@ -50,8 +50,6 @@ pub struct WorkerConfig {
     pub listeners: Vec<String>,
     /// `host:port` that REST shows as the worker's id.
     pub advertised: String,
-    /// `offset.storage.file.filename`.
-    pub offset_file: PathBuf,
     /// `offset.flush.interval.ms`.
     pub offset_flush_interval: Duration,
     /// `offset.flush.timeout.ms`.
@@ -70,15 +68,22 @@ const DEFAULT_BOOTSTRAP: &str = "localhost:9092";
 const DEFAULT_LISTENERS: &str = "http://:8083";
 
 impl WorkerConfig {
-    /// Reads the properties of a standalone worker.
+    /// The file of a standalone worker's source offsets: `offset.storage.file.filename`.
+    pub fn offset_file(&self) -> Result<PathBuf, WorkerConfigError> {
+        match text(&self.properties, "offset.storage.file.filename", "") {
+            "" => Err(WorkerConfigError::Missing {
+                key: "offset.storage.file.filename",
+                remedy: "name a file for the source offsets, for instance /var/lib/aqueduct/offsets",
+            }),
+            path => Ok(path.into()),
+        }
+    }
+
+    /// Reads what workers of both modes have.
     pub fn from_properties(mut properties: ConfigMap) -> Result<WorkerConfig, WorkerConfigError> {
         for (key, remedy) in [
             ("key.converter", "for instance org.apache.kafka.connect.json.JsonConverter"),
             ("value.converter", "for instance org.apache.kafka.connect.json.JsonConverter"),
-            (
-                "offset.storage.file.filename",
-                "name a file for the source offsets, for instance /var/lib/aqueduct/offsets",
-            ),
         ] {
             if properties.get(key).is_none_or(|value| value.trim().is_empty()) {
                 return Err(WorkerConfigError::Missing { key, remedy });
@@ -102,7 +107,6 @@ impl WorkerConfig {
         Ok(WorkerConfig {
             advertised: advertised(&properties, &listeners),
             listeners,
-            offset_file: text(&properties, "offset.storage.file.filename", "").into(),
             offset_flush_interval: millis(&properties, "offset.flush.interval.ms", 60_000)?,
             offset_flush_timeout: millis(&properties, "offset.flush.timeout.ms", 5_000)?,
             graceful_timeout: millis(&properties, "task.shutdown.graceful.timeout.ms", 5_000)?,
@@ -179,7 +183,7 @@ mod tests {
     use super::*;
 
     fn with(extra: &[(&str, &str)]) -> Result<WorkerConfig, WorkerConfigError> {
-        let base = [("key.converter", "K"), ("value.converter", "V"), ("offset.storage.file.filename", "/o")];
+        let base = [("key.converter", "K"), ("value.converter", "V")];
         let entries = base.iter().chain(extra);
         WorkerConfig::from_properties(entries.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
     }
@@ -188,6 +192,7 @@ mod tests {
     fn defaults() {
         let config = with(&[]).unwrap();
         assert_eq!(config.listeners, [":8083"]);
+        assert!(config.offset_file().unwrap_err().to_string().contains("offset.storage.file.filename"));
         assert_eq!(config.advertised, "127.0.0.1:8083");
         assert_eq!(config.offset_flush_interval, Duration::from_secs(60));
         assert_eq!(config.properties["bootstrap.servers"], "localhost:9092");

@@ -206,6 +206,11 @@ pub(crate) fn tasks_max(config: &ConfigMap) -> usize {
     config.get("tasks.max").and_then(|value| value.trim().parse().ok()).unwrap_or(DEFAULT_TASKS_MAX).max(1)
 }
 
+/// Whether more tasks than `tasks.max` are an error.
+pub(crate) fn tasks_max_enforced(config: &ConfigMap) -> bool {
+    config.get("tasks.max.enforce").is_none_or(|value| !value.trim().eq_ignore_ascii_case("false"))
+}
+
 /// The JVM attaches these to both keys, so each is there twice.
 fn topics_errors(config: &ConfigMap) -> Vec<String> {
     let text = |key: &str| config.get(key).map(|value| value.trim()).unwrap_or_default();

@@ -3,11 +3,13 @@
 mod client_config;
 mod config;
 mod config_provider;
+mod connector;
 pub(crate) mod connector_config;
 mod consumed;
 mod dead_letters;
 mod errors;
 mod in_flight;
+mod offsets;
 mod pipeline;
 mod sink;
 mod source;
@@ -22,12 +24,15 @@ use std::time::Duration;
 use aqueduct_protocol::client::{Admin, Client, ClientConfig};
 use tokio::sync::{OnceCell, Semaphore};
 
-use crate::connector::{ConfigMap, ConnectError, Connector, ConnectorPlugin, Registry};
+use crate::connector::{ConfigMap, ConnectError, ConnectorContext, ConnectorPlugin, Registry};
+use crate::herder::HerderError;
+use crate::loggers::Loggers;
 use crate::store::OffsetStore;
 
 pub use client_config::{OverridePolicy, TaskClient, task_client, worker_client};
 pub use config::{WorkerConfig, WorkerConfigError};
-pub use status::{ConnectorStatus, State, Status, StatusBoard};
+pub use connector::ConnectorHandle;
+pub use status::{ConnectorStatus, State, Status, StatusBoard, StatusEntry, StatusListener};
 pub use task::{TaskHandle, TaskSpec};
 pub use topic_creation::{NewTopicSettings, TopicCreation};
 
@@ -45,19 +50,27 @@ pub(crate) struct Shared {
     pub(crate) config: WorkerConfig,
     pub(crate) registry: Registry,
     pub(crate) offsets: Arc<dyn OffsetStore>,
-    pub(crate) statuses: StatusBoard,
+    pub(crate) statuses: Arc<dyn StatusListener>,
+    loggers: Loggers,
     cluster_id: OnceCell<String>,
     asking_cluster_id: Semaphore,
 }
 
 impl Worker {
-    /// A worker that runs these plugins and keeps source offsets in this store.
-    pub fn new(config: WorkerConfig, registry: Registry, offsets: Arc<dyn OffsetStore>) -> Worker {
+    /// A worker that runs these plugins, keeps source offsets in this store, and reports to this listener.
+    pub fn new(
+        config: WorkerConfig,
+        registry: Registry,
+        offsets: Arc<dyn OffsetStore>,
+        statuses: Arc<dyn StatusListener>,
+        loggers: Loggers,
+    ) -> Worker {
         let shared = Shared {
             config,
             registry,
             offsets,
-            statuses: StatusBoard::default(),
+            statuses,
+            loggers,
             cluster_id: OnceCell::new(),
             asking_cluster_id: Semaphore::new(1),
         };
@@ -74,9 +87,14 @@ impl Worker {
         &self.shared.registry
     }
 
-    /// The statuses of connectors and tasks.
-    pub fn statuses(&self) -> &StatusBoard {
-        &self.shared.statuses
+    /// The levels of this process's loggers.
+    pub fn loggers(&self) -> &Loggers {
+        &self.shared.loggers
+    }
+
+    /// Checks a connector's configuration; all errors come together.
+    pub async fn validate(&self, config: &ConfigMap) -> Result<Arc<dyn ConnectorPlugin>, HerderError> {
+        connector_config::validate(&self.shared.registry, &self.shared.config, config)
     }
 
     /// The Kafka cluster's id, or none while no broker answers.
@@ -99,46 +117,24 @@ impl Worker {
         Ok(Admin::new(client).cluster_id().await?.unwrap_or_default())
     }
 
-    /// Starts a connector's own instance and asks it for its tasks. A panic of the connector is an error here.
-    pub(crate) async fn start_connector(
+    /// Starts a connector's own instance. A panic of the connector is an error here.
+    pub async fn start_connector(
         &self,
+        name: &str,
         plugin: &Arc<dyn ConnectorPlugin>,
         config: &Arc<ConfigMap>,
-    ) -> Result<(Box<dyn Connector>, Vec<ConfigMap>), ConnectError> {
-        let (plugin, raw) = (Arc::clone(plugin), Arc::clone(config));
-        let config = self.shared.config.providers.resolve(&raw)?;
-        let started = tokio::spawn(async move {
-            let mut connector = plugin.connector();
-            connector.start(&config).await?;
-            let max_tasks = connector_config::tasks_max(&config);
-            let mut tasks = connector.task_configs(max_tasks)?;
-            if tasks.len() > max_tasks {
-                return Err(ConnectError::fatal(format!(
-                    "The connector generated {} tasks, which is greater than tasks.max={max_tasks}",
-                    tasks.len()
-                )));
-            }
-            for task in &mut tasks {
-                task.insert("task.class".to_owned(), plugin.task_class().to_owned());
-                for key in ["topics", "topics.regex"] {
-                    if let Some(value) = config.get(key).filter(|_| !task.contains_key(key)) {
-                        task.insert(key.to_owned(), value.clone());
-                    }
-                }
-                config_provider::put_references_back(task, &raw, &config);
-            }
-            Ok((connector, tasks))
-        });
-        started.await.unwrap_or_else(|panic| Err(task::panicked(panic)))
+        context: ConnectorContext,
+    ) -> Result<ConnectorHandle, ConnectError> {
+        ConnectorHandle::start(&self.shared, name, plugin, config, context).await
     }
 
-    /// Starts a task; its status tells how it goes.
-    pub(crate) fn start_task(&self, spec: TaskSpec) -> TaskHandle {
+    /// Starts a task; the status listener is told how it goes. The connector's own instance may run elsewhere.
+    pub fn start_task(&self, spec: TaskSpec) -> TaskHandle {
         task::start(Arc::clone(&self.shared), spec)
     }
 
     /// Stops tasks together: all get the signal, then as long as `task.shutdown.graceful.timeout.ms` says, then they are cut off.
-    pub(crate) async fn stop_tasks(&self, tasks: Vec<TaskHandle>) {
+    pub async fn stop_tasks(&self, tasks: Vec<TaskHandle>) {
         task::stop(tasks, self.shared.config.graceful_timeout).await;
     }
 }

@@ -35,6 +35,8 @@ pub struct TaskSpec {
 pub(super) struct TaskRun {
     pub(super) shared: Arc<Shared>,
     pub(super) id: TaskId,
+    /// The plugin's version.
+    version: &'static str,
     pub(super) connector_config: Arc<ConfigMap>,
     pub(super) task_config: ConfigMap,
     pub(super) stop: StopSignal,
@@ -60,7 +62,7 @@ impl TaskRun {
     }
 
     pub(super) fn set_state(&self, state: State) {
-        self.shared.statuses.set_task(&self.id.connector, self.id.task, Status::of(state));
+        self.shared.statuses.task(&self.id.connector, self.id.task, Status::of(state, self.version));
     }
 
     /// Returns when the task shall work, or shall stop: then false.
@@ -100,9 +102,11 @@ pub(super) fn start(shared: Arc<Shared>, spec: TaskSpec) -> TaskHandle {
     let (stop, stop_signal) = StopSignal::new();
     let (paused, paused_seen) = watch::channel(spec.paused);
     let id = TaskId { connector: spec.connector, task: spec.task };
+    let version = spec.plugin.version();
     let run = TaskRun {
         shared: Arc::clone(&shared),
         id: id.clone(),
+        version,
         connector_config: spec.connector_config,
         task_config: spec.task_config,
         stop: stop_signal,
@@ -120,18 +124,22 @@ pub(super) fn start(shared: Arc<Shared>, spec: TaskSpec) -> TaskHandle {
         }
     });
     let abort = work.abort_handle();
-    let supervisor = tokio::spawn(supervise(shared, id.clone(), work));
+    let supervisor = tokio::spawn(supervise(shared, id.clone(), version, work));
     TaskHandle { id, stop, paused, abort, supervisor }
 }
 
 /// Whatever way a task ends, its status tells: an error and a panic are FAILED with the whole cause chain.
-async fn supervise(shared: Arc<Shared>, id: TaskId, work: JoinHandle<Result<(), ConnectError>>) {
+async fn supervise(
+    shared: Arc<Shared>,
+    id: TaskId,
+    version: &'static str,
+    work: JoinHandle<Result<(), ConnectError>>,
+) {
+    let report = |status| shared.statuses.task(&id.connector, id.task, status);
     let error = match work.await {
-        Ok(Ok(())) => return shared.statuses.set_task(&id.connector, id.task, Status::of(State::Unassigned)),
+        Ok(Ok(())) => return report(Status::of(State::Unassigned, version)),
         Ok(Err(error)) => error,
-        Err(cut_off) if cut_off.is_cancelled() => {
-            return shared.statuses.set_task(&id.connector, id.task, Status::of(State::Unassigned));
-        }
+        Err(cut_off) if cut_off.is_cancelled() => return report(Status::of(State::Unassigned, version)),
         Err(panic) => panicked(panic),
     };
     let trace = error.trace();
@@ -140,7 +148,7 @@ async fn supervise(shared: Arc<Shared>, id: TaskId, work: JoinHandle<Result<(), 
         task = id.task,
         "Task threw an uncaught and unrecoverable exception. Task is being killed and will not recover until manually restarted: {trace}"
     );
-    shared.statuses.set_task(&id.connector, id.task, Status { state: State::Failed, trace: Some(trace) });
+    report(Status::failed(trace, version));
 }
 
 /// The error that a panic of a connector is.

@@ -1,0 +1,89 @@
+//! Offsets of connectors as users see and change them (KIP-875).
+
+use std::sync::Arc;
+
+use super::{Worker, task};
+use crate::connector::{AlterOffsets, ConfigMap, ConnectorKind, ConnectorPlugin, OffsetMap};
+use crate::herder::{HerderError, OffsetEntry};
+use crate::store::StoreError;
+
+impl Worker {
+    /// The offsets of a connector: what a source has stored, or what the group of a sink has committed.
+    pub async fn offsets(&self, name: &str, config: &ConfigMap) -> Result<Vec<OffsetEntry>, HerderError> {
+        let kind = self.kind_of(config)?;
+        if kind == ConnectorKind::Sink {
+            return Err(HerderError::new(500, format!("{name}: offsets of sinks are not served yet")));
+        }
+        let listed = self.shared.offsets.list(name).await.map_err(unreadable)?;
+        Ok(listed.into_iter().map(|(partition, offset)| (partition, Some(offset))).collect())
+    }
+
+    /// Changes offsets, or takes all away if none are given. The herder has made sure that the connector is stopped.
+    pub async fn alter_offsets(
+        &self,
+        name: &str,
+        plugin: &Arc<dyn ConnectorPlugin>,
+        config: &Arc<ConfigMap>,
+        offsets: Option<Vec<OffsetEntry>>,
+    ) -> Result<String, HerderError> {
+        let reset = offsets.is_none();
+        if plugin.kind() == ConnectorKind::Sink {
+            return Err(HerderError::new(500, format!("{name}: offsets of sinks are not changed yet")));
+        }
+        let offsets = match offsets {
+            Some(offsets) => offsets,
+            None => {
+                let listed = self.shared.offsets.list(name).await.map_err(unreadable)?;
+                listed.into_iter().map(|(partition, _)| (partition, None)).collect()
+            }
+        };
+        let verdict = self.ask_connector(name, plugin, config, &offsets).await?;
+        let written = offsets.into_iter().map(|(partition, offset)| (Arc::new(partition), offset)).collect();
+        self.shared.offsets.write(name, written).await.map_err(unreadable)?;
+        Ok(done(verdict, reset))
+    }
+
+    fn kind_of(&self, config: &ConfigMap) -> Result<ConnectorKind, HerderError> {
+        let class = config.get("connector.class").map(|class| class.trim()).unwrap_or_default();
+        let plugin = self.registry().find(class);
+        plugin.map(|plugin| plugin.kind()).ok_or_else(|| {
+            HerderError::new(500, format!("connector.class={class}: this worker does not have that class"))
+        })
+    }
+
+    async fn ask_connector(
+        &self,
+        name: &str,
+        plugin: &Arc<dyn ConnectorPlugin>,
+        config: &Arc<ConfigMap>,
+        offsets: &[(OffsetMap, Option<OffsetMap>)],
+    ) -> Result<AlterOffsets, HerderError> {
+        let internal = |error: crate::connector::ConnectError| HerderError::new(500, error.to_string());
+        let config = self.shared.config.providers.resolve(config).map_err(internal)?;
+        let (mut connector, offsets) = (plugin.connector(), offsets.to_vec());
+        let asked = tokio::spawn(async move { connector.alter_offsets(&config, &offsets).await });
+        match asked.await.unwrap_or_else(|panic| Err(task::panicked(panic))).map_err(internal)? {
+            AlterOffsets::Unsupported => Err(HerderError::new(
+                500,
+                format!(
+                    "Failed to modify offsets for connector {name} because it doesn't support external modification of offsets"
+                ),
+            )),
+            verdict => Ok(verdict),
+        }
+    }
+}
+
+fn done(verdict: AlterOffsets, reset: bool) -> String {
+    let what = if reset { "reset" } else { "altered" };
+    match verdict {
+        AlterOffsets::Done => format!("The offsets for this connector have been {what} successfully"),
+        _ => format!(
+            "The Connect framework-managed offsets for this connector have been {what} successfully. However, if this connector manages offsets externally, they will need to be manually {what} in the system that the connector uses."
+        ),
+    }
+}
+
+fn unreadable(error: StoreError) -> HerderError {
+    HerderError::new(500, error.to_string())
+}
