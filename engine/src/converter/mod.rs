@@ -5,6 +5,7 @@ mod codec;
 mod encoded;
 mod json;
 mod number;
+mod registry;
 mod simple_header;
 mod string;
 
@@ -16,8 +17,22 @@ pub(crate) use crate::data::parse_decimal as decimal_text;
 use crate::config::{ConfigError, ConfigMap};
 use crate::data::{Batch, Side, Stage};
 
+/// Something that a converter has to wait for: it ends when everything that a batch needs has been asked for and answered. It
+/// may take as long as the other side is down, and may be dropped at any time.
+pub type Wait = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Turns keys or values of a batch into the data model and back.
 pub trait Converter: Send {
+    /// What has to be waited for before [`Self::decode`], such as schemas that have not been met yet. `None`, mostly.
+    fn prepare_decode(&mut self, _batch: &Batch, _side: Side) -> Option<Wait> {
+        None
+    }
+
+    /// What has to be waited for before [`Self::encode`].
+    fn prepare_encode(&mut self, _batch: &Batch, _side: Side) -> Option<Wait> {
+        None
+    }
+
     /// Reads `raw_key` or `raw_value` of every live record into key or value. What fails marks its record.
     fn decode(&mut self, batch: &mut Batch, side: Side);
 

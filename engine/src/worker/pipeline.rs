@@ -2,7 +2,7 @@
 
 use crate::config::with_prefix;
 use crate::connector::{ConfigMap, ConnectError};
-use crate::converter::{self, Converter, DEFAULT_HEADER_CONVERTER, Encoded, HeaderConverter};
+use crate::converter::{self, Converter, DEFAULT_HEADER_CONVERTER, Encoded, HeaderConverter, Wait};
 use crate::data::{Batch, Record, Side};
 use crate::transform::Chain;
 
@@ -39,12 +39,22 @@ impl Pipeline {
         })
     }
 
-    /// Source: transforms, then headers, keys and values to bytes. Failures mark their records.
-    pub(super) fn encode(&mut self, batch: &mut Batch) {
+    /// Source: transforms. Gives what has to be waited for before [`Self::encode`]. Failures mark their records.
+    pub(super) fn transform(&mut self, batch: &mut Batch) -> Option<Wait> {
         self.chain.apply(batch);
+        both(self.key.prepare_encode(batch, Side::Key), self.value.prepare_encode(batch, Side::Value))
+    }
+
+    /// Source, after [`Self::transform`]: headers, keys and values to bytes. Failures mark their records.
+    pub(super) fn encode(&mut self, batch: &mut Batch) {
         self.header.encode(batch, &mut self.headers);
         self.key.encode(batch, Side::Key, &mut self.keys);
         self.value.encode(batch, Side::Value, &mut self.values);
+    }
+
+    /// What has to be waited for before [`Self::decode`].
+    pub(super) fn prepare_decode(&mut self, batch: &Batch) -> Option<Wait> {
+        both(self.key.prepare_decode(batch, Side::Key), self.value.prepare_decode(batch, Side::Value))
     }
 
     /// Sink: keys, values and headers from bytes, then transforms. Failures mark their records.
@@ -76,6 +86,16 @@ impl Pipeline {
             let header = batch.headers.get(at)?;
             Some((batch.bytes(header.key), self.headers.get(batch, at)))
         })
+    }
+}
+
+fn both(one: Option<Wait>, other: Option<Wait>) -> Option<Wait> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(Box::pin(async move {
+            one.await;
+            other.await;
+        })),
+        (one, other) => one.or(other),
     }
 }
 

@@ -17,6 +17,7 @@ use super::errors::{ErrorPolicy, RecordSide};
 use super::pipeline::Pipeline;
 use super::task::TaskRun;
 use crate::connector::{ConfigMap, ConnectError, SinkTask, SinkTaskContext, Ticket, TopicPartition};
+use crate::converter::Wait;
 use crate::data::{Batch, RecordError, RecordState};
 
 /// Longest poll: how soon an idle task notices pause and stop, and gets an empty put.
@@ -125,6 +126,17 @@ struct Core {
     limit: Duration,
 }
 
+/// How waiting for schemas ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// Before anything else had to be done.
+    Short,
+    /// Partitions were paused and may have gone.
+    Long,
+    /// The task is to stop.
+    Stopped,
+}
+
 impl Core {
     async fn work(&mut self, consumer: &mut Consumer) -> Result<(), ConnectError> {
         let interval = self.run.shared.config.offset_flush_interval;
@@ -210,6 +222,13 @@ impl Core {
     ) -> Result<(), ConnectError> {
         let mut batch = self.spare.take().unwrap_or_default();
         let mut offsets = consumed::fill(&mut batch, fetched);
+        let waited = match self.pipeline.prepare_decode(&batch) {
+            Some(wait) => self.wait_for_schemas(wait, consumer).await?,
+            None => Waited::Short,
+        };
+        if waited == Waited::Stopped {
+            return Ok(()); // not accepted, so not committed: it comes again
+        }
         self.pipeline.decode(&mut batch);
         let verdict = self.policy.review(&batch);
         if let Some(dead_letters) = &mut self.dead_letters {
@@ -218,6 +237,10 @@ impl Core {
         verdict?;
         self.settle().await?;
         let mut batch = Arc::new(batch);
+        if waited == Waited::Long {
+            self.drop_foreign(&mut batch, &mut offsets);
+            consumer.resume(&consumer.assignment());
+        }
         let mut attempts = 0_u64;
         loop {
             match self.put(Arc::clone(&batch), offsets.clone()).await {
@@ -244,6 +267,26 @@ impl Core {
             consumer.resume(&consumer.assignment());
         }
         Ok(())
+    }
+
+    /// Waits for what the converters need; the membership is kept meanwhile.
+    async fn wait_for_schemas(
+        &mut self,
+        mut wait: Wait,
+        consumer: &mut Consumer,
+    ) -> Result<Waited, ConnectError> {
+        let mut waited = Waited::Short;
+        loop {
+            tokio::select! {
+                () = &mut wait => return Ok(waited),
+                () = tokio::time::sleep(REDELIVERY) => {}
+            }
+            if self.run.stop.is_stopped() {
+                return Ok(Waited::Stopped);
+            }
+            waited = Waited::Long;
+            self.poll_paused(consumer, REDELIVERY / 2).await?;
+        }
     }
 
     /// Partitions that were taken away while a batch waited: their records are somebody else's now.

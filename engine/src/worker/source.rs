@@ -191,6 +191,12 @@ impl Sender {
         if batch.records.is_empty() && batch.positions.is_empty() {
             return Ok(());
         }
+        if let Some(wait) = self.pipeline.transform(batch) {
+            tokio::select! {
+                () = wait => {}
+                () = run.stop.stopped() => return Ok(()), // the batch counts as not polled
+            }
+        }
         self.pipeline.encode(batch);
         self.policy.review(batch)?;
         if !self.resolve_topics(batch, run).await? {

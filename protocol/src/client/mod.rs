@@ -24,6 +24,8 @@ pub use config::{ClientConfig, MAX_FRAME, Properties};
 pub use connection::Answer;
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 
+pub use security::{jaas_login, tls_config};
+
 use crate::{Error, ErrorCode, ErrorKind, Result};
 use network::Network;
 

@@ -58,6 +58,23 @@ impl Security {
     }
 }
 
+/// The `rustls` settings that `ssl.*` describe, for other clients that read the same stores.
+///
+/// # Errors
+/// Names the key that is wrong.
+pub fn tls_config(properties: &Properties) -> Result<std::sync::Arc<rustls::ClientConfig>> {
+    Tls::from_properties(properties).map(Tls::into_config)
+}
+
+/// User and password of a `sasl.jaas.config`, for other clients that log in alike.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn jaas_login(text: &str) -> Result<(String, String)> {
+    let jaas = jaas::Jaas::parse(text)?;
+    Ok((jaas.required("username")?.to_owned(), jaas.required("password")?.to_owned()))
+}
+
 /// An error of the configuration that names its key.
 fn config_error(key: &str, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Config, format!("{key}: {what}"))

@@ -65,6 +65,10 @@ impl Tls {
         Ok(Self { config: Arc::new(config) })
     }
 
+    pub(crate) fn into_config(self) -> Arc<ClientConfig> {
+        self.config
+    }
+
     /// The handshake on a fresh socket.
     pub(crate) async fn connect(
         &self,
