@@ -19,6 +19,12 @@ impl Failure {
         Self { java_class: "org.apache.kafka.connect.errors.DataException", message: message.into() }
     }
 
+    /// `java.lang.NullPointerException`: JVM Connect does not expect the case.
+    #[must_use]
+    pub fn null_pointer(message: impl Into<String>) -> Self {
+        Self { java_class: "java.lang.NullPointerException", message: message.into() }
+    }
+
     /// The failure at a stage.
     #[must_use]
     pub fn at(self, stage: Stage) -> RecordError {

@@ -1,6 +1,7 @@
 //! Converters: between the bytes of a message and the data model, a whole batch a call.
 
 mod byte_array;
+mod charset;
 mod codec;
 mod encoded;
 mod json;
@@ -92,12 +93,12 @@ trait Standard: Converter + HeaderConverter {}
 impl<C: Codec> Standard for C {}
 
 /// A converter of [`CLASSES`].
-fn standard(class: &str, config: &ConfigMap) -> Result<Option<Box<dyn Standard>>, ConfigError> {
+fn standard(class: &str, config: &ConfigMap, is_key: bool) -> Result<Option<Box<dyn Standard>>, ConfigError> {
     Ok(Some(match known(CLASSES.iter().copied(), class, "Converter") {
         Some(byte_array::CLASS) => Box::new(byte_array::ByteArrayConverter),
         Some(number::BOOLEAN) => Box::new(number::BooleanConverter),
         Some(json::CLASS) => Box::new(json::JsonConverter::new(config)?),
-        Some(string::CLASS) => Box::new(string::StringConverter::new(config)?),
+        Some(string::CLASS) => Box::new(string::StringConverter::new(config, is_key)?),
         Some(class) => match number::NumberConverter::of(class) {
             Some(converter) => Box::new(converter),
             None => return Ok(None),
@@ -112,7 +113,7 @@ fn standard(class: &str, config: &ConfigMap) -> Result<Option<Box<dyn Standard>>
 /// Names the class if there is none such, or the key that is wrong.
 pub fn create(class: &str, config: &ConfigMap, is_key: bool) -> Result<Box<dyn Converter>, ConfigError> {
     let key = if is_key { "key.converter" } else { "value.converter" };
-    standard(class, config)?
+    standard(class, config, is_key)?
         .map(|converter| converter as Box<dyn Converter>)
         .ok_or_else(|| unknown(key, class))
 }
@@ -125,6 +126,6 @@ pub fn create_header(class: &str, config: &ConfigMap) -> Result<Box<dyn HeaderCo
     if known([simple_header::CLASS], class, "HeaderConverter").is_some() {
         return Ok(Box::new(simple_header::SimpleHeaderConverter));
     }
-    let converter = standard(class, config)?.map(|converter| converter as Box<dyn HeaderConverter>);
+    let converter = standard(class, config, false)?.map(|converter| converter as Box<dyn HeaderConverter>);
     converter.ok_or_else(|| unknown("header.converter", class))
 }

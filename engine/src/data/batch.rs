@@ -282,6 +282,38 @@ impl Batch {
         }
     }
 
+    /// A value of the batch as one that owns its content.
+    #[must_use]
+    pub fn constant(&self, value: Value) -> Constant {
+        match value {
+            Value::Null => Constant::Null,
+            Value::Boolean(value) => Constant::Boolean(value),
+            Value::Int8(value) => Constant::Int8(value),
+            Value::Int16(value) => Constant::Int16(value),
+            Value::Int32(value) => Constant::Int32(value),
+            Value::Int64(value) => Constant::Int64(value),
+            Value::Float32(value) => Constant::Float32(value),
+            Value::Float64(value) => Constant::Float64(value),
+            Value::String(span) => Constant::String(self.str(span).into()),
+            Value::Bytes(span) => Constant::Bytes(self.bytes(span).into()),
+            Value::Decimal(range) => {
+                let (unscaled, scale) = self.decimal(range);
+                Constant::Decimal(unscaled.into(), scale)
+            }
+            Value::Date(ms) => Constant::Date(ms),
+            Value::Array(range) => Constant::Array(self.constants(range)),
+            Value::Struct(range) => Constant::Struct(self.constants(range)),
+            Value::Map(range) => {
+                let entry = |(key, value)| (self.constant(key), self.constant(value));
+                Constant::Map(self.entries(range).map(entry).collect())
+            }
+        }
+    }
+
+    fn constants(&self, range: Range32) -> Vec<Constant> {
+        self.items(range).iter().map(|item| self.constant(*item)).collect()
+    }
+
     /// The schema's id in this batch: found by pointer, which a cached plan keeps the same from record to record.
     pub fn intern_schema(&mut self, schema: &SchemaRef) -> SchemaId {
         // The last ones are asked first: batches alternate between few schemas.

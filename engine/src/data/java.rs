@@ -1,7 +1,6 @@
 //! Values as Java prints them: `String.valueOf(value)`, what FileStreamSink writes.
 
-use chrono::{DateTime, Datelike, Utc};
-
+use super::java_time::print_date;
 use super::{Batch, Range32, Schema, SchemaId, Value};
 
 /// Appends `String.valueOf(value)`: `Struct{a=1,b=x}` (null fields left out), `{a=1}`, `[1, 2]`, Java's numbers and
@@ -56,7 +55,7 @@ pub(crate) fn append_java_string(batch: &Batch, schema: Option<&Schema>, value: 
             let (unscaled, scale) = batch.decimal(range);
             out.extend_from_slice(decimal_string(unscaled, scale).as_bytes());
         }
-        Value::Date(ms) => date(ms, out),
+        Value::Date(ms) => print_date(ms, out),
     }
 }
 
@@ -204,17 +203,6 @@ fn decimal_digits(bytes: &[u8]) -> (bool, String) {
         digits.push('0');
     }
     (negative, digits)
-}
-
-/// `java.util.Date.toString()` in UTC: `Thu Jan 01 00:00:00 UTC 1970`.
-fn date(ms: i64, out: &mut Vec<u8>) {
-    match DateTime::<Utc>::from_timestamp_millis(ms) {
-        Some(time) => {
-            let text = format!("{} {}", time.format("%a %b %d %H:%M:%S UTC"), time.year());
-            out.extend_from_slice(text.as_bytes());
-        }
-        None => out.extend_from_slice(format!("Date({ms})").as_bytes()),
-    }
 }
 
 #[cfg(test)]

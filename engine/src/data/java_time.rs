@@ -23,6 +23,20 @@ pub(crate) fn print_iso(ms: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{hour:02}:{minute:02}:{second:02}.{ms:03}Z").as_bytes());
 }
 
+/// Appends `java.util.Date.toString()` in UTC: `Thu Jan 01 00:00:00 UTC 1970`. Before the year 1 it is the year of the era.
+pub(crate) fn print_date(ms: i64, out: &mut Vec<u8>) {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, seconds) = (ms.div_euclid(DAY), ms.rem_euclid(DAY) / 1000);
+    let (year, month, day) = civil(days);
+    let year = if year > 0 { year } else { 1 - year };
+    let (weekday, month) = (DAYS[days.rem_euclid(7) as usize], MONTHS[(month - 1) as usize % 12]);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let text = format!("{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02} UTC {year}");
+    out.extend_from_slice(text.as_bytes());
+}
+
 /// Reads a text that begins as the pattern says: runs of a letter of `yMdHmsS` are numbers of any length, everything else
 /// stands for itself. Fields may go beyond their range. Milliseconds since 1970; `None` if it does not fit.
 pub(crate) fn parse_iso(text: &str, pattern: &str) -> Option<i64> {
@@ -69,17 +83,23 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     if gregorian >= CUTOVER { gregorian } else { year * 365 + leaps + day_of_year - JULIAN_EPOCH }
 }
 
-/// Year, month and day of a day since 1970 of the Gregorian calendar.
+/// Year, month and day of a day since 1970 of Java's calendar.
 fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let (year, day_of_year) = if days >= CUTOVER {
+        let days = days + 719_468;
+        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+        (year + era * 400, day - (365 * year + year / 4 - year / 100))
+    } else {
+        let days = days + JULIAN_EPOCH;
+        let (era, day) = (days.div_euclid(1461), days.rem_euclid(1461));
+        let year = (day - day / 1460) / 365;
+        (year + era * 4, day - 365 * year)
+    };
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    (year + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -97,5 +117,8 @@ mod tests {
         let mut out = Vec::new();
         print_iso(1_577_934_245_678, &mut out);
         assert_eq!(out, b"2020-01-02T03:04:05.678Z");
+        out.clear();
+        print_date(-1, &mut out);
+        assert_eq!(out, b"Wed Dec 31 23:59:59 UTC 1969");
     }
 }

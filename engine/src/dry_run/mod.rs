@@ -97,9 +97,12 @@ impl DryRun {
     /// Runs messages as one batch; an answer for each, in their order.
     pub fn run(&mut self, messages: &[Message]) -> Vec<Answer> {
         self.batch.clear();
+        // all bytes of the messages in one buffer, as they come from a broker
+        let mut bytes = Vec::new();
         for message in messages {
-            self.add(message);
+            self.add(message, &mut bytes);
         }
+        self.batch.add_segment(bytes.into());
         let batch = &mut self.batch;
         self.input.key.decode(batch, Side::Key);
         self.input.value.decode(batch, Side::Value);
@@ -118,18 +121,23 @@ impl DryRun {
         (0..messages.len()).map(|index| self.answer(index, failed_before[index])).collect()
     }
 
-    fn add(&mut self, message: &Message) {
+    fn add(&mut self, message: &Message, bytes: &mut Vec<u8>) {
         let batch = &mut self.batch;
+        let mut put = |content: &[u8]| {
+            let offset = bytes.len() as u32;
+            bytes.extend_from_slice(content);
+            Span { segment: 1, offset, len: content.len() as u32 }
+        };
         let topic = batch.intern_topic(&message.topic);
         let start = batch.headers.len() as u32;
         for (key, value) in &message.headers {
-            let key = batch.put_str(key);
-            let raw: Option<Span> = value.as_deref().map(|value| batch.put_bytes(value));
+            let key = put(key.as_bytes());
+            let raw = value.as_deref().map(&mut put);
             batch.headers.push(Header { key, schema: 0, value: crate::data::Value::Null, raw });
         }
         let headers = Range32 { start, len: message.headers.len() as u32 };
-        let raw_key = message.key.as_deref().map(|key| batch.put_bytes(key));
-        let raw_value = message.value.as_deref().map(|value| batch.put_bytes(value));
+        let raw_key = message.key.as_deref().map(&mut put);
+        let raw_value = message.value.as_deref().map(&mut put);
         let mut record = Record {
             topic,
             partition: message.partition,

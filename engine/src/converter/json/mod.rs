@@ -3,17 +3,26 @@
 //! The schema part of an envelope that has been seen before costs a comparison of bytes; the payload is read by the plan
 //! compiled for that schema. Strings without escapes are places in the message itself.
 
+mod base64;
+mod encoding;
+mod envelope;
+mod number;
 mod read;
 mod scan;
 mod schema;
+mod untyped;
 mod write;
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::codec::{Codec, Failure, Written};
 use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigMap, ConfigType, Importance, Validator};
 use crate::data::{Batch, SchemaId, SchemaRef, Span, Value};
-use read::{ReadError, Reader};
+use envelope::Envelopes;
+use read::{ReadError, ReadOptions, Reader};
 use scan::Scanner;
 use write::{DecimalFormat, Options};
 
@@ -24,6 +33,7 @@ const CACHE: &str = "schemas.cache.size";
 const DECIMALS: &str = "decimal.format";
 const DEFAULTS: &str = "replace.null.with.default";
 const CONTENT: &str = "schema.content";
+const OVERFLOW: &str = "integer.overflow";
 
 /// What the converter takes.
 pub(super) const CONFIG: ConfigDef = ConfigDef {
@@ -58,15 +68,17 @@ pub(super) const CONFIG: ConfigDef = ConfigDef {
             Importance::High,
             "The schema of messages without envelope.",
         ),
+        ConfigKey::with_default(
+            OVERFLOW,
+            ConfigType::String,
+            "wrap",
+            Importance::Low,
+            "What becomes of an integer that does not fit its type: wrap keeps its low bits, as JVM Connect does; fail \
+             fails the record.",
+        )
+        .valid(Validator::OneOfIgnoringCase(&["wrap", "fail"])),
     ],
 };
-
-/// What precedes the payload of an envelope, and the plan for it.
-struct Known {
-    prefix: Box<[u8]>,
-    /// None: the schema is null.
-    plan: Option<read::Plan>,
-}
 
 /// What is written for a schema.
 struct Writing {
@@ -78,8 +90,9 @@ struct Writing {
 pub(super) struct JsonConverter {
     envelope: bool,
     options: Options,
+    reading: ReadOptions,
     capacity: usize,
-    known: Vec<Known>,
+    envelopes: Envelopes,
     writing: Vec<Writing>,
     /// `schema.content`.
     fixed: Option<read::Plan>,
@@ -90,92 +103,90 @@ impl JsonConverter {
     pub(super) fn new(config: &ConfigMap) -> Result<Self, ConfigError> {
         let parsed = CONFIG.parse(config)?;
         let numeric = parsed.string(DECIMALS).is_some_and(|format| format.eq_ignore_ascii_case("numeric"));
+        let reading = ReadOptions {
+            replace_null_with_default: parsed.boolean(DEFAULTS),
+            fail_on_overflow: parsed.string(OVERFLOW).is_some_and(|what| what.eq_ignore_ascii_case("fail")),
+        };
         let fixed = match parsed.string(CONTENT).filter(|text| !text.is_empty()) {
-            Some(text) => {
-                let invalid = |why: String| ConfigError::invalid(CONTENT, text, why);
-                let json = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
-                schema::parse(&json, 0).map_err(invalid)?.map(|schema| read::Plan::new(&schema))
-            }
+            Some(text) => fixed_schema(text, reading)?,
             None => None,
         };
+        let capacity = usize::try_from(parsed.long(CACHE)).unwrap_or(0).max(1);
         Ok(Self {
             envelope: parsed.boolean(ENABLE),
             options: Options {
                 decimal: if numeric { DecimalFormat::Numeric } else { DecimalFormat::Base64 },
                 replace_null_with_default: parsed.boolean(DEFAULTS),
             },
-            capacity: usize::try_from(parsed.long(CACHE)).unwrap_or(0).max(1),
-            known: Vec::new(),
+            reading,
+            capacity,
+            envelopes: Envelopes::new(capacity),
             writing: Vec::new(),
             fixed,
             stack: Vec::new(),
         })
     }
 
-    fn parse(&mut self, batch: &mut Batch, span: Span) -> Result<(Option<SchemaRef>, Value), ReadError> {
-        self.stack.clear();
+    /// Reads a message. Strings without escapes stay where they are.
+    fn parse(&mut self, batch: &mut Batch, span: Span) -> Result<(SchemaId, Value), ReadError> {
         // The buffer is shared, not copied; the reader writes only to the batch's arena.
-        let shared;
-        let owned;
-        let text: &[u8] =
-            match usize::from(span.segment).checked_sub(1).and_then(|index| batch.segments.get(index)) {
-                Some(segment) => {
-                    shared = segment.clone();
-                    shared.get(span.offset as usize..(span.offset + span.len) as usize).unwrap_or_default()
-                }
-                None => {
-                    owned = batch.bytes(span).to_vec();
-                    &owned
-                }
-            };
-        if std::str::from_utf8(text).is_err() {
-            return Err(ReadError::Malformed(scan::Malformed { at: 0, what: "the text is not UTF-8" }));
+        let (buffer, start) = match usize::from(span.segment).checked_sub(1) {
+            Some(at) => (batch.segments.get(at).cloned().unwrap_or_default(), span.offset as usize),
+            None => (Bytes::copy_from_slice(batch.bytes(span)), 0),
+        };
+        let text = buffer.get(start..start + span.len as usize).unwrap_or_default();
+        match encoding::utf8(text) {
+            Some(Cow::Borrowed(utf8)) => {
+                let skipped = (text.len() - utf8.len()) as u32;
+                let place = Span { offset: span.offset + skipped, len: span.len - skipped, ..span };
+                self.parse_utf8(batch, utf8, place)
+            }
+            Some(Cow::Owned(utf8)) => {
+                let place = batch.put_bytes(&utf8);
+                self.parse_utf8(batch, &utf8, place)
+            }
+            None => Err(malformed("the text has an unsupported encoding")),
         }
-        let at = self.known.iter().position(|known| text.starts_with(&known.prefix));
+    }
+
+    /// `span` is the place of the text in the batch.
+    fn parse_utf8(
+        &mut self,
+        batch: &mut Batch,
+        text: &[u8],
+        span: Span,
+    ) -> Result<(SchemaId, Value), ReadError> {
+        // What follows the first value is never read, so it may be anything.
+        let valid = std::str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
+        self.stack.clear();
         let mut reader = Reader {
-            scanner: Scanner::new(text, 0),
+            scanner: Scanner::new(&text[..valid], 0),
             batch,
             stack: &mut self.stack,
             span,
-            replace_null_with_default: self.options.replace_null_with_default,
+            options: self.reading,
+            structs: 0,
         };
-        if !self.envelope {
-            reader.scanner.skip_blanks();
-            let value = if reader.scanner.peek().is_none() { Value::Null } else { reader.any(0)? };
-            return Ok((None, value));
-        }
-        if let Some(plan) = &self.fixed {
-            let value = reader.typed(plan, 0)?;
-            return Ok((Some(Arc::clone(&plan.schema)), value));
-        }
-        if let Some(known) = at.and_then(|at| self.known.get(at)) {
-            let start = known.prefix.len();
-            reader.scanner.at = start;
-            let read = payload(&mut reader, known.plan.as_ref())?;
-            if reader.scanner.take(b'}') {
-                return Ok(read);
-            }
-            // Another member follows: the long way says what is wrong.
-            reader.stack.clear();
-            reader.scanner.at = 0;
-        }
-        let envelope = envelope(&mut reader.scanner)?;
-        let json: serde_json::Value = serde_json::from_slice(&text[envelope.schema.clone()])
-            .map_err(|_| ReadError::Data("the schema of the envelope cannot be read".to_owned()))?;
-        let schema = schema::parse(&json, 0).map_err(ReadError::Data)?;
-        let plan = schema.as_ref().map(read::Plan::new);
-        reader.scanner.at = envelope.payload;
-        let read = payload(&mut reader, plan.as_ref())?;
-        if envelope.schema.end < envelope.payload {
-            if self.known.len() >= self.capacity {
-                self.known.remove(0);
-            }
-            self.known.push(Known { prefix: text[..envelope.payload].into(), plan });
+        let read = if !self.envelope {
+            reader.root().map(|value| (0, value))
+        } else if let Some(plan) = &self.fixed {
+            let schema = reader.batch.intern_schema(&plan.schema);
+            reader.typed_root(plan).map(|value| (schema, value))
+        } else {
+            self.envelopes.read(&mut reader)
+        }?;
+        let ends_in_scalar = reader.scanner.at == valid
+            && !matches!(
+                text.get(valid.wrapping_sub(1)),
+                Some(b'}' | b']' | b'"' | b' ' | b'\t' | b'\n' | b'\r')
+            );
+        if valid < text.len() && (reader.scanner.at > valid || ends_in_scalar) {
+            return Err(malformed("the text is not UTF-8"));
         }
         Ok(read)
     }
 
-    fn plan(&mut self, schema: &SchemaRef) -> Result<usize, String> {
+    fn plan(&mut self, schema: &SchemaRef) -> Result<usize, Failure> {
         if let Some(at) = self.writing.iter().rposition(|writing| Arc::ptr_eq(&writing.plan.schema, schema)) {
             return Ok(at);
         }
@@ -198,7 +209,7 @@ impl JsonConverter {
         schema: Option<&SchemaRef>,
         value: Value,
         out: &mut Vec<u8>,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Failure> {
         let Some(schema) = schema else {
             if value.is_null() {
                 return Ok(false);
@@ -221,71 +232,29 @@ impl JsonConverter {
     }
 }
 
-fn payload(
-    reader: &mut Reader<'_>,
-    plan: Option<&read::Plan>,
-) -> Result<(Option<SchemaRef>, Value), ReadError> {
-    match plan {
-        Some(plan) => Ok((Some(Arc::clone(&plan.schema)), reader.typed(plan, 0)?)),
-        None => Ok((None, reader.any(0)?)),
-    }
+/// The plan of `schema.content`; none for the JSON text `null`.
+fn fixed_schema(text: &str, options: ReadOptions) -> Result<Option<read::Plan>, ConfigError> {
+    let invalid = |failure: Failure| {
+        ConfigError::new(CONTENT, format!("{CONTENT}: {}", failure.message)).of_class(failure.java_class)
+    };
+    let json = serde_json::from_str(text).map_err(|error| {
+        invalid(Failure::data(format!(
+            "Failed to parse schema in converter config due to serialization error: {error}"
+        )))
+    })?;
+    let schema = schema::parse(&json, options).map_err(invalid)?;
+    Ok(schema.map(|schema| read::Plan::new(&schema)))
 }
 
-/// Where the two members of an envelope are.
-struct Envelope {
-    schema: std::ops::Range<usize>,
-    payload: usize,
-}
-
-fn envelope(scanner: &mut Scanner<'_>) -> Result<Envelope, ReadError> {
-    const NO_ENVELOPE: &str = "JsonConverter with schemas.enable requires \"schema\" and \"payload\" fields and may not \
-        contain additional fields. If you are trying to deserialize plain JSON data, set schemas.enable=false in your \
-        converter configuration.";
-    let none = || ReadError::Data(NO_ENVELOPE.to_owned());
-    scanner.skip_blanks();
-    if scanner.peek().is_none() {
-        return Err(none());
-    }
-    if scanner.kind()? != scan::Kind::Object {
-        scanner.skip(0)?;
-        return Err(none());
-    }
-    scanner.at += 1;
-    let (mut schema, mut payload, mut other) = (None, None, false);
-    if !scanner.take(b'}') {
-        loop {
-            let name = scanner.name()?;
-            scanner.skip_blanks();
-            let start = scanner.at;
-            scanner.skip(1)?;
-            match &*scanner.content(name)? {
-                b"schema" => schema = Some(start..scanner.at),
-                b"payload" => payload = Some(start),
-                _ => other = true,
-            }
-            if scanner.take(b'}') {
-                break;
-            }
-            scanner.expect(b',', "no comma between the members of an object")?;
-        }
-    }
-    match (schema, payload) {
-        (Some(schema), Some(payload)) if !other => Ok(Envelope { schema, payload }),
-        _ => Err(none()),
-    }
+#[cold]
+fn malformed(what: &'static str) -> ReadError {
+    ReadError::Malformed(scan::Malformed { at: 0, what })
 }
 
 impl Codec for JsonConverter {
     fn read(&mut self, batch: &mut Batch, raw: Option<Span>) -> Result<(SchemaId, Value), Failure> {
         let Some(span) = raw else { return Ok((0, Value::Null)) };
-        match self.parse(batch, span) {
-            Ok((schema, value)) => Ok((schema.map_or(0, |schema| batch.intern_schema(&schema)), value)),
-            Err(ReadError::Data(message)) => Err(Failure::data(message)),
-            Err(ReadError::Malformed(malformed)) => Err(Failure::data(format!(
-                "Converting byte[] to Kafka Connect data failed due to serialization error: at byte {}: {}",
-                malformed.at, malformed.what
-            ))),
-        }
+        self.parse(batch, span).map_err(ReadError::into_failure)
     }
 
     fn write(
@@ -295,10 +264,7 @@ impl Codec for JsonConverter {
         value: Value,
         out: &mut Vec<u8>,
     ) -> Result<Written, Failure> {
-        match self.print(batch, batch.schema_ref(schema), value, out) {
-            Ok(true) => Ok(Written::Appended),
-            Ok(false) => Ok(Written::Null),
-            Err(message) => Err(Failure::data(message)),
-        }
+        let written = self.print(batch, batch.schema_ref(schema), value, out)?;
+        Ok(if written { Written::Appended } else { Written::Null })
     }
 }

@@ -1,25 +1,45 @@
-//! JSON text to values: of any shape, or by a schema.
+//! JSON text to values by a schema. What does not fit is read as leniently as Jackson's accessors do.
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use super::base64;
+use super::number::Number;
+use super::scan::{Kind, Malformed, Scanner, Text};
+use crate::converter::Failure;
+use crate::data::{
+    Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, Span, TIME, TIMESTAMP, Type, Value, parse_decimal,
+};
 
-use super::scan::{Kind, MAX_DEPTH, Malformed, Scanner, Text};
-use crate::data::{Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, Span, TIME, TIMESTAMP, Type, Value};
-use crate::data::{low_bits, parse_decimal};
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
 
 /// Why a message was not read.
 pub(super) enum ReadError {
     /// It is no JSON.
     Malformed(Malformed),
     /// It is JSON, but not what the schema says.
-    Data(String),
+    Data(Failure),
 }
 
 impl From<Malformed> for ReadError {
     fn from(error: Malformed) -> Self {
         Self::Malformed(error)
+    }
+}
+
+impl ReadError {
+    pub(super) fn data(message: impl Into<String>) -> Self {
+        Self::Data(Failure::data(message))
+    }
+
+    /// What the record's error says.
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Data(failure) => failure,
+            Self::Malformed(Malformed { at, what }) => Failure::data(format!(
+                "Converting byte[] to Kafka Connect data failed due to serialization error: at byte {at}: {what}"
+            )),
+        }
     }
 }
 
@@ -78,105 +98,22 @@ pub(super) struct Reader<'a> {
     /// Children of what is being read; reused from message to message.
     pub(super) stack: &'a mut Vec<Value>,
     pub(super) span: Span,
+    pub(super) options: ReadOptions,
+    /// Structs around the value: what is inside one is checked as `Struct.put` does.
+    pub(super) structs: u32,
+}
+
+/// Options of the reader.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadOptions {
     pub(super) replace_null_with_default: bool,
+    /// Whether an integer that does not fit its type is an error; Java keeps its low bits.
+    pub(super) fail_on_overflow: bool,
 }
 
 impl Reader<'_> {
-    /// A value of any shape: integers become INT64 (wrapping as Java does beyond 64 bits), fractions FLOAT64.
-    pub(super) fn any(&mut self, depth: u32) -> Result<Value> {
-        if depth > MAX_DEPTH {
-            return Ok(self.scanner.malformed("nested too deeply")?);
-        }
-        Ok(match self.scanner.kind()? {
-            Kind::Null => {
-                self.scanner.literal(b"null")?;
-                Value::Null
-            }
-            Kind::Boolean => Value::Boolean(self.scanner.boolean()?),
-            Kind::Number => {
-                let (text, fraction) = self.scanner.number()?;
-                if fraction {
-                    Value::Float64(text.parse().unwrap_or(0.0))
-                } else {
-                    Value::Int64(wrapping(text))
-                }
-            }
-            Kind::String => {
-                let text = self.scanner.string()?;
-                Value::String(self.text(text)?)
-            }
-            Kind::Array => self.any_array(depth)?,
-            Kind::Object => self.any_object(depth)?,
-        })
-    }
-
-    fn any_array(&mut self, depth: u32) -> Result<Value> {
-        self.scanner.at += 1;
-        let start = self.stack.len();
-        if !self.scanner.take(b']') {
-            loop {
-                let item = self.any(depth + 1)?;
-                self.stack.push(item);
-                if self.scanner.take(b']') {
-                    break;
-                }
-                self.scanner.expect(b',', "no comma between the items of an array")?;
-            }
-        }
-        Ok(Value::Array(self.pop(start)))
-    }
-
-    fn any_object(&mut self, depth: u32) -> Result<Value> {
-        self.scanner.at += 1;
-        let start = self.stack.len();
-        if !self.scanner.take(b'}') {
-            loop {
-                let name = self.scanner.name()?;
-                let name = self.text(name)?;
-                let value = self.any(depth + 1)?;
-                self.put(start, name, value);
-                if self.scanner.take(b'}') {
-                    break;
-                }
-                self.scanner.expect(b',', "no comma between the members of an object")?;
-            }
-        }
-        let range = self.pop(start);
-        Ok(Value::Map(Range32 { start: range.start, len: range.len / 2 }))
-    }
-
-    /// A member of the object whose members start at `start`: the last of a name wins.
-    fn put(&mut self, start: usize, name: Span, value: Value) {
-        let bytes = self.batch.bytes(name);
-        let batch = &*self.batch;
-        let mut known = self.stack[start..].chunks_exact_mut(2);
-        let same = known.find(|entry| matches!(entry[0], Value::String(span) if span.len == name.len && batch.bytes(span) == bytes));
-        match same {
-            Some(entry) => entry[1] = value,
-            None => self.stack.extend([Value::String(name), value]),
-        }
-    }
-
-    fn pop(&mut self, start: usize) -> Range32 {
-        let range = self.batch.push_values(&self.stack[start..]);
-        self.stack.truncate(start);
-        range
-    }
-
-    fn text(&mut self, text: Text) -> Result<Span> {
-        if text.escaped {
-            let content = self.scanner.content(text)?;
-            return Ok(self.batch.put_bytes(&content));
-        }
-        let Span { segment, offset, .. } = self.span;
-        Ok(Span { segment, offset: offset + text.start as u32, len: (text.end - text.start) as u32 })
-    }
-
-    /// A value by its schema. What does not fit is read as leniently as Jackson's accessors do.
+    /// A value by its schema. `depth` is the number of arrays and objects around it.
     pub(super) fn typed(&mut self, plan: &Plan, depth: u32) -> Result<Value> {
-        if depth > MAX_DEPTH {
-            return Ok(self.scanner.malformed("nested too deeply")?);
-        }
         let kind = self.scanner.kind()?;
         if kind == Kind::Null {
             self.scanner.literal(b"null")?;
@@ -186,33 +123,30 @@ impl Reader<'_> {
             return self.logical(plan, kind, depth);
         }
         Ok(match (plan.schema.kind, kind) {
-            (Type::Struct, Kind::Object) => self.structure(plan, depth)?,
             (Type::String, Kind::String) => {
                 let text = self.scanner.string()?;
                 Value::String(self.text(text)?)
             }
-            (Type::Boolean, Kind::Boolean) => Value::Boolean(self.scanner.boolean()?),
             (Type::Int8 | Type::Int16 | Type::Int32 | Type::Int64, Kind::Number) => {
-                let number = self.integer()?;
-                narrow(plan.schema.kind, number)
+                let number = self.scanner.number()?;
+                self.integer(plan.schema.kind, number)?
             }
-            (Type::Float64, Kind::Number) => Value::Float64(self.float()?),
-            (Type::Float32, Kind::Number) => {
-                let (text, _) = self.scanner.number()?;
-                Value::Float32(text.parse().unwrap_or(0.0))
-            }
-            (Type::Array, Kind::Array) => self.array(plan, depth)?,
+            (Type::Struct, Kind::Object) => self.structure(plan, depth)?,
+            (Type::Boolean, Kind::Boolean) => Value::Boolean(self.scanner.boolean()?),
+            (Type::Float64, Kind::Number) => Value::Float64(self.scanner.number()?.double()),
+            (Type::Float32, Kind::Number) => Value::Float32(self.scanner.number()?.float()),
+            (Type::Array, _) => self.array(plan, kind, depth)?,
             (Type::Map, _) => self.map(plan, kind, depth)?,
-            (Type::Bytes, Kind::String) => self.base64()?,
+            (Type::Bytes, Kind::String) => Value::Bytes(self.base64("Invalid bytes field")?),
             (Type::Struct, other) => {
-                return Err(ReadError::Data(format!(
+                return Err(ReadError::data(format!(
                     "Structs should be encoded as JSON objects, but found {}",
                     other.node_type()
                 )));
             }
-            (wanted, _) => {
+            (_, _) => {
                 self.scanner.skip(depth)?;
-                misfit(wanted)
+                return self.misfit(&plan.schema);
             }
         })
     }
@@ -220,18 +154,79 @@ impl Reader<'_> {
     /// Null, or the default that stands for it.
     fn absent(&mut self, schema: &Schema) -> Result<Value> {
         match &schema.default {
-            Some(default) if !schema.optional || self.replace_null_with_default => {
-                Ok(self.batch.put_constant(default))
-            }
+            Some(default) if self.options.replace_null_with_default => Ok(self.batch.put_constant(default)),
             _ if schema.optional => Ok(Value::Null),
             _ => {
-                Err(ReadError::Data(format!("Invalid null value for required {} field", schema.kind.name())))
+                Err(ReadError::data(format!("Invalid null value for required {} field", schema.kind.name())))
             }
         }
     }
 
+    /// What Jackson's accessor of a type gives for a value of another kind.
+    fn misfit(&self, schema: &Schema) -> Result<Value> {
+        Ok(match schema.kind {
+            Type::Int8 => Value::Int8(0),
+            Type::Int16 => Value::Int16(0),
+            Type::Int32 => Value::Int32(0),
+            Type::Int64 => Value::Int64(0),
+            Type::Float32 => Value::Float32(0.0),
+            Type::Float64 => Value::Float64(0.0),
+            Type::Boolean => Value::Boolean(false),
+            kind if self.structs > 0 && !schema.optional => {
+                return Err(ReadError::data(format!(
+                    "Invalid value: null used for required field, schema type: {}",
+                    kind.name()
+                )));
+            }
+            _ => Value::Null,
+        })
+    }
+
+    /// A whole message of any shape; null if it is empty.
+    pub(super) fn root(&mut self) -> Result<Value> {
+        self.scanner.skip_blanks();
+        if self.scanner.peek().is_none() {
+            return Ok(Value::Null);
+        }
+        let kind = self.scanner.kind()?;
+        let value = self.any(0)?;
+        self.end_of_root(kind)?;
+        Ok(value)
+    }
+
+    /// A whole message by a schema.
+    pub(super) fn typed_root(&mut self, plan: &Plan) -> Result<Value> {
+        self.scanner.skip_blanks();
+        if self.scanner.peek().is_none() {
+            return self.missing(plan);
+        }
+        let kind = self.scanner.kind()?;
+        let value = self.typed(plan, 0)?;
+        self.end_of_root(kind)?;
+        Ok(value)
+    }
+
+    /// A number that stands alone ends with the text or at a blank; what follows anything else is not looked at.
+    fn end_of_root(&self, kind: Kind) -> Result<()> {
+        match self.scanner.peek() {
+            None | Some(b' ' | b'\t' | b'\n' | b'\r') => Ok(()),
+            Some(_) if kind != Kind::Number => Ok(()),
+            Some(_) => Ok(self.scanner.malformed("a malformed number")?),
+        }
+    }
+
+    /// What Java makes of an empty text, for which a schema is known by configuration.
+    fn missing(&mut self, plan: &Plan) -> Result<Value> {
+        match (plan.logical, plan.schema.kind) {
+            (Logical::None, Type::Array) => Ok(Value::Array(Range32::default())),
+            (Logical::None, kind) if !matches!(kind, Type::Map | Type::Struct) => self.misfit(&plan.schema),
+            _ => Err(ReadError::data("the message is empty, the schema of schema.content asks for more")),
+        }
+    }
+
     fn structure(&mut self, plan: &Plan, depth: u32) -> Result<Value> {
-        self.scanner.at += 1;
+        self.scanner.open(depth)?;
+        self.structs += 1;
         let base = self.stack.len();
         self.stack.resize(base + plan.fields.len(), Value::Null);
         // Fields that have been read: all before `next`, if they come in the schema's order.
@@ -257,12 +252,15 @@ impl Reader<'_> {
                 self.scanner.expect(b',', "no comma between the members of an object")?;
             }
         }
-        for (index, (_, field)) in plan.fields.iter().enumerate() {
-            let missing = out_of_order.as_ref().map_or(index >= next, |seen| !seen[index]);
-            if missing {
-                self.stack[base + index] = self.absent(&field.schema)?;
+        if next < plan.fields.len() {
+            for (index, (_, field)) in plan.fields.iter().enumerate() {
+                let missing = out_of_order.as_ref().map_or(index >= next, |seen| !seen[index]);
+                if missing {
+                    self.stack[base + index] = self.absent(&field.schema)?;
+                }
             }
         }
+        self.structs -= 1;
         Ok(Value::Struct(self.pop(base)))
     }
 
@@ -292,37 +290,79 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// An integer of the schema's type: the low bits, as Java narrows.
     #[inline]
-    fn integer(&mut self) -> Result<i64> {
-        let (text, fraction) = self.scanner.number()?;
-        if fraction {
-            // BigDecimal.intValue() and longValue() drop the fraction and keep the low bits.
-            let low = parse_decimal(text).map_or(0, |(unscaled, scale)| low_bits(&unscaled, scale));
-            return Ok(low);
-        }
-        Ok(wrapping(text))
-    }
-
-    fn float(&mut self) -> Result<f64> {
-        let (text, _) = self.scanner.number()?;
-        Ok(text.parse().unwrap_or(0.0))
-    }
-
-    fn array(&mut self, plan: &Plan, depth: u32) -> Result<Value> {
-        let Some(items) = &plan.value else {
-            return Err(ReadError::Data("Array schema did not specify the element type".into()));
+    fn integer(&self, kind: Type, number: Number<'_>) -> Result<Value> {
+        let long = number.long();
+        let (value, kept) = match kind {
+            Type::Int8 => (Value::Int8(long as i8), i64::from(long as i8)),
+            Type::Int16 => (Value::Int16(long as i16), i64::from(long as i16)),
+            Type::Int32 => (Value::Int32(long as i32), i64::from(long as i32)),
+            _ => (Value::Int64(long), long),
         };
-        self.scanner.at += 1;
+        if self.options.fail_on_overflow && number.exact() != Some(kept) {
+            return Err(overflow(kind));
+        }
+        Ok(value)
+    }
+
+    /// An integer without schema.
+    #[inline]
+    pub(super) fn whole(&self, number: Number<'_>) -> Result<Value> {
+        self.integer(Type::Int64, number)
+    }
+
+    pub(super) fn pop(&mut self, start: usize) -> Range32 {
+        let range = self.batch.push_values(&self.stack[start..]);
+        self.stack.truncate(start);
+        range
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, text: Text) -> Result<Span> {
+        if text.escaped {
+            let content = self.scanner.content(text)?;
+            return Ok(self.batch.put_bytes(&content));
+        }
+        let Span { segment, offset, .. } = self.span;
+        Ok(Span { segment, offset: offset + text.start as u32, len: (text.end - text.start) as u32 })
+    }
+
+    /// Jackson goes through the values of an object as through the items of an array; nothing else has any.
+    fn array(&mut self, plan: &Plan, kind: Kind, depth: u32) -> Result<Value> {
+        let Some(items) = &plan.value else {
+            return Err(ReadError::data("Array schema did not specify the element type"));
+        };
+        let close = match kind {
+            Kind::Array => b']',
+            Kind::Object => b'}',
+            _ => {
+                self.scanner.skip(depth)?;
+                return Ok(Value::Array(Range32::default()));
+            }
+        };
+        self.scanner.open(depth)?;
         let start = self.stack.len();
-        if !self.scanner.take(b']') {
+        if !self.scanner.take(close) {
             loop {
-                let item = self.typed(items, depth + 1)?;
-                self.stack.push(item);
-                if self.scanner.take(b']') {
+                if kind == Kind::Object {
+                    let name = self.scanner.name()?;
+                    let name = self.text(name)?;
+                    let item = self.typed(items, depth + 1)?;
+                    self.put(start, name, item);
+                } else {
+                    let item = self.typed(items, depth + 1)?;
+                    self.stack.push(item);
+                }
+                if self.scanner.take(close) {
                     break;
                 }
                 self.scanner.expect(b',', "no comma between the items of an array")?;
             }
+        }
+        if kind == Kind::Object {
+            let Value::Map(entries) = self.pop_map(start) else { return Ok(Value::Null) };
+            self.stack.extend(self.batch.entries(entries).map(|(_, value)| value));
         }
         Ok(Value::Array(self.pop(start)))
     }
@@ -330,22 +370,19 @@ impl Reader<'_> {
     /// A map with text keys is an object, any other an array of pairs.
     fn map(&mut self, plan: &Plan, kind: Kind, depth: u32) -> Result<Value> {
         let (Some(keys), Some(values)) = (&plan.key, &plan.value) else {
-            return Err(ReadError::Data("Map schema did not specify the key or the value type".into()));
+            return Err(ReadError::data("Map schema did not specify the key or the value type"));
         };
         let text_keys = keys.schema.kind == Type::String;
         let (wanted, close, what) = if text_keys {
             (Kind::Object, b'}', "Maps with string fields should be encoded as JSON objects, but found ")
         } else {
-            (
-                Kind::Array,
-                b']',
-                "Maps with non-string fields should be encoded as JSON array of tuples, but found ",
-            )
+            let what = "Maps with non-string fields should be encoded as JSON array of tuples, but found ";
+            (Kind::Array, b']', what)
         };
         if kind != wanted {
-            return Err(ReadError::Data(format!("{what}{}", kind.node_type())));
+            return Err(ReadError::data(format!("{what}{}", kind.node_type())));
         }
-        self.scanner.at += 1;
+        self.scanner.open(depth)?;
         let start = self.stack.len();
         if !self.scanner.take(close) {
             loop {
@@ -356,9 +393,9 @@ impl Reader<'_> {
                     self.put(start, name, value);
                 } else {
                     self.scanner.expect(b'[', "a map's entry is no array of key and value")?;
-                    let key = self.typed(keys, depth + 1)?;
+                    let key = self.typed(keys, depth + 2)?;
                     self.scanner.expect(b',', "a map's entry is no array of key and value")?;
-                    let value = self.typed(values, depth + 1)?;
+                    let value = self.typed(values, depth + 2)?;
                     self.scanner.expect(b']', "a map's entry has more than key and value")?;
                     self.stack.extend([key, value]);
                 }
@@ -368,111 +405,87 @@ impl Reader<'_> {
                 self.scanner.expect(b',', "no comma between the entries of a map")?;
             }
         }
-        let range = self.pop(start);
-        Ok(Value::Map(Range32 { start: range.start, len: range.len / 2 }))
+        Ok(if text_keys { self.pop_map(start) } else { self.pop_pairs(start, &keys.schema) })
     }
 
-    fn base64(&mut self) -> Result<Value> {
+    fn base64(&mut self, wrong: &str) -> Result<Span> {
         let text = self.scanner.string()?;
         let content = self.scanner.content(text)?;
-        let bytes =
-            BASE64_STANDARD.decode(&*content).map_err(|_| ReadError::Data("Invalid bytes field".into()))?;
-        Ok(Value::Bytes(self.batch.put_bytes(&bytes)))
+        let offset = self.batch.arena.len();
+        if base64::decode(&content, &mut self.batch.arena).is_none() {
+            self.batch.arena.truncate(offset);
+            return Err(ReadError::data(wrong));
+        }
+        Ok(Span { segment: 0, offset: offset as u32, len: (self.batch.arena.len() - offset) as u32 })
     }
 
     fn logical(&mut self, plan: &Plan, kind: Kind, depth: u32) -> Result<Value> {
-        let integer = |name: &str| {
-            ReadError::Data(format!(
-                "Invalid type for {name}, underlying representation should be integer but was {}",
-                kind.node_type()
-            ))
-        };
-        match plan.logical {
-            Logical::Decimal if kind == Kind::Number => {
-                let (text, _) = self.scanner.number()?;
-                let Some((unscaled, scale)) = parse_decimal(text) else {
-                    return Err(ReadError::Data("the exponent of a Decimal field is out of range".into()));
+        match (plan.logical, kind) {
+            (Logical::None, _) => self.typed(plan, depth),
+            (Logical::Decimal, Kind::Number) => {
+                let number = self.scanner.number()?;
+                let Some((unscaled, scale)) = parse_decimal(number.text) else {
+                    return Err(ReadError::data("the number of a Decimal field cannot be read"));
                 };
-                Ok(self.decimal(&unscaled, scale))
+                let bytes = self.batch.put_bytes(&unscaled);
+                Ok(self.decimal(bytes, scale))
             }
-            Logical::Decimal if kind == Kind::String => {
-                let Value::Bytes(span) = self.base64()? else { return Ok(Value::Null) };
+            (Logical::Decimal, Kind::String) => {
+                const WRONG: &str = "Invalid bytes for Decimal field";
+                let bytes = self.base64(WRONG)?;
                 let scale = plan.schema.parameters.get("scale").and_then(|scale| scale.parse().ok());
-                let scale = scale.ok_or_else(|| {
-                    ReadError::Data("Invalid Decimal schema: scale parameter not found.".into())
-                })?;
-                let range = self.batch.push_values(&[Value::Bytes(span), Value::Int32(scale)]);
-                Ok(Value::Decimal(range))
+                let scale = scale.filter(|_| bytes.len > 0).ok_or_else(|| ReadError::data(WRONG))?;
+                Ok(self.decimal(bytes, scale))
             }
-            Logical::Decimal => Err(ReadError::Data(format!(
+            (Logical::Decimal, _) => Err(ReadError::data(format!(
                 "Invalid type for Decimal, underlying representation should be numeric or bytes but was {}",
                 kind.node_type()
             ))),
-            Logical::Date | Logical::Time | Logical::Timestamp => {
-                let name = match plan.logical {
-                    Logical::Date => "Date",
-                    Logical::Time => "Time",
-                    _ => "Timestamp",
-                };
-                if kind != Kind::Number {
-                    return Err(integer(name));
-                }
-                let (text, fraction) = self.scanner.number()?;
-                let number: Option<i64> = text.parse().ok();
-                match (plan.logical, number) {
-                    _ if fraction => Err(integer(name)),
-                    (Logical::Timestamp, number) => Ok(Value::Date(number.unwrap_or_else(|| wrapping(text)))),
-                    (Logical::Date, Some(days)) if i32::try_from(days).is_ok() => {
-                        Ok(Value::Date(days * 86_400_000))
-                    }
-                    (Logical::Time, Some(ms)) if (0..=86_400_000).contains(&ms) => Ok(Value::Date(ms)),
-                    (Logical::Time, Some(ms)) if i32::try_from(ms).is_ok() => Err(ReadError::Data(
-                        "Time values must use number of milliseconds greater than 0 and less than 86400000"
-                            .into(),
-                    )),
-                    _ => Err(integer(name)),
-                }
+            (logical, Kind::Number) => {
+                let number = self.scanner.number()?;
+                self.time(logical, number)
             }
-            Logical::None => self.typed(plan, depth),
+            (logical, kind) => Err(no_integer(logical, kind)),
         }
     }
 
-    fn decimal(&mut self, unscaled: &[u8], scale: i32) -> Value {
-        let bytes = Value::Bytes(self.batch.put_bytes(unscaled));
-        Value::Decimal(self.batch.push_values(&[bytes, Value::Int32(scale)]))
+    fn time(&self, logical: Logical, number: Number<'_>) -> Result<Value> {
+        let int = number.exact().and_then(|number| i32::try_from(number).ok()).map(i64::from);
+        match (logical, int) {
+            (Logical::Timestamp, _) if !number.fraction => {
+                let Value::Int64(ms) = self.whole(number)? else { return Ok(Value::Null) };
+                Ok(Value::Date(ms))
+            }
+            (Logical::Date, Some(days)) => Ok(Value::Date(days * DAY)),
+            (Logical::Time, Some(ms)) if (0..=DAY).contains(&ms) => Ok(Value::Date(ms)),
+            (Logical::Time, Some(_)) => Err(ReadError::data(
+                "Time values must use number of milliseconds greater than 0 and less than 86400000",
+            )),
+            _ => Err(no_integer(logical, Kind::Number)),
+        }
+    }
+
+    fn decimal(&mut self, unscaled: Span, scale: i32) -> Value {
+        Value::Decimal(self.batch.push_values(&[Value::Bytes(unscaled), Value::Int32(scale)]))
     }
 }
 
-/// What Jackson's accessor of a type gives for a value of another kind.
-const fn misfit(wanted: Type) -> Value {
-    match wanted {
-        Type::Int8 => Value::Int8(0),
-        Type::Int16 => Value::Int16(0),
-        Type::Int32 => Value::Int32(0),
-        Type::Int64 => Value::Int64(0),
-        Type::Float32 => Value::Float32(0.0),
-        Type::Float64 => Value::Float64(0.0),
-        Type::Boolean => Value::Boolean(false),
-        _ => Value::Null,
-    }
+fn no_integer(logical: Logical, kind: Kind) -> ReadError {
+    let (name, what) = match logical {
+        Logical::Date => ("Date", "integer"),
+        Logical::Time => ("Time", "integer"),
+        _ => ("Timestamp", "integral"),
+    };
+    let found = kind.node_type();
+    ReadError::data(format!(
+        "Invalid type for {name}, underlying representation should be {what} but was {found}"
+    ))
 }
 
-#[inline]
-const fn narrow(kind: Type, number: i64) -> Value {
-    match kind {
-        Type::Int8 => Value::Int8(number as i8),
-        Type::Int16 => Value::Int16(number as i16),
-        Type::Int32 => Value::Int32(number as i32),
-        _ => Value::Int64(number),
-    }
-}
-
-/// An integer's low 64 bits, as `BigInteger.longValue()`.
-#[inline]
-fn wrapping(text: &str) -> i64 {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
-    let value = digits
-        .bytes()
-        .fold(0_i64, |value, digit| value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0')));
-    if negative { value.wrapping_neg() } else { value }
+#[cold]
+fn overflow(kind: Type) -> ReadError {
+    ReadError::data(format!(
+        "a number does not fit {}; integer.overflow=wrap takes its low bits, as JVM Connect does",
+        kind.name()
+    ))
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Deepest nesting that is read, as Jackson has it.
+/// Most arrays and objects inside each other, as Jackson has it.
 pub(super) const MAX_DEPTH: u32 = 1000;
 
 /// What is wrong with a text, for the log; never its content.
@@ -106,7 +106,11 @@ impl<'a> Scanner<'a> {
 
     pub(super) fn literal(&mut self, word: &[u8]) -> Result<()> {
         let end = self.at + word.len();
-        let follows = self.text.get(end).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        // a letter beyond ASCII, or the first byte of one
+        let follows = self
+            .text
+            .get(end)
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | 0x80..));
         if self.text.get(self.at..end) != Some(word) || follows {
             return self.malformed("no such literal");
         }
@@ -145,59 +149,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A number; its text, and whether it has a fraction or an exponent.
+    /// Steps over the bracket of an array or object that has `depth` others around it.
     #[inline]
-    pub(super) fn number(&mut self) -> Result<(&'a str, bool)> {
-        let start = self.at;
-        let mut at = start + usize::from(self.peek() == Some(b'-'));
-        let first = at;
-        let digits = |mut at: usize| {
-            while let Some(b'0'..=b'9') = self.text.get(at) {
-                at += 1;
-            }
-            at
-        };
-        at = digits(at);
-        let leading_zero = at > first + 1 && self.text[first] == b'0';
-        if at == first || leading_zero {
-            return self.malformed("a malformed number");
+    pub(super) const fn open(&mut self, depth: u32) -> Result<()> {
+        if depth >= MAX_DEPTH {
+            return self.malformed("nested too deeply");
         }
-        let mut fraction = false;
-        if self.text.get(at) == Some(&b'.') {
-            let from = at + 1;
-            at = digits(from);
-            fraction = true;
-            if at == from {
-                return self.malformed("a number without digits after its point");
-            }
-        }
-        if let Some(b'e' | b'E') = self.text.get(at) {
-            let from = at + 1 + usize::from(matches!(self.text.get(at + 1), Some(b'+' | b'-')));
-            at = digits(from);
-            fraction = true;
-            if at == from {
-                return self.malformed("a number without digits in its exponent");
-            }
-        }
-        if self.text.get(at).is_some_and(|byte| byte.is_ascii_alphabetic()) {
-            return self.malformed("a malformed number");
-        }
-        self.at = at;
-        Ok((std::str::from_utf8(&self.text[start..at]).unwrap_or("0"), fraction))
+        self.at += 1;
+        Ok(())
     }
 
     /// Steps over a value.
     pub(super) fn skip(&mut self, depth: u32) -> Result<()> {
-        if depth > MAX_DEPTH {
-            return self.malformed("nested too deeply");
-        }
         match self.kind()? {
             Kind::Null => self.literal(b"null"),
             Kind::Boolean => self.boolean().map(drop),
             Kind::Number => self.number().map(drop),
             Kind::String => self.string().map(drop),
             Kind::Array => {
-                self.at += 1;
+                self.open(depth)?;
                 if self.take(b']') {
                     return Ok(());
                 }
@@ -210,7 +180,7 @@ impl<'a> Scanner<'a> {
                 }
             }
             Kind::Object => {
-                self.at += 1;
+                self.open(depth)?;
                 if self.take(b'}') {
                     return Ok(());
                 }

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use crate::converter::Failure;
 use crate::data::{
     Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, TIME, TIMESTAMP, Type, Value, decimal_string,
     java_double, java_float,
@@ -22,7 +23,7 @@ pub(super) struct Options {
     pub(super) replace_null_with_default: bool,
 }
 
-type Result = std::result::Result<(), String>;
+type Result = std::result::Result<(), Failure>;
 
 /// Bytes that cannot stand in a JSON string as they are: quotes, backslashes, controls, and the first byte of what lies
 /// beyond the basic plane, which Jackson writes as a pair of escapes.
@@ -166,10 +167,10 @@ pub(super) fn untyped(batch: &Batch, value: Value, out: &mut Vec<u8>) -> Result 
             entries(batch, range, text_keys, out, |value, _, out| untyped(batch, value, out))?;
         }
         Value::Decimal(_) | Value::Date(_) | Value::Struct(_) => {
-            return Err(format!(
+            return Err(Failure::data(format!(
                 "Java class class {} does not have corresponding schema type.",
                 value.java_class()
-            ));
+            )));
         }
     }
     Ok(())
@@ -234,12 +235,18 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
             out.push(b']');
         }
         (Type::Map, Value::Map(range)) => {
-            let (Some(keys), Some(values)) = (&plan.key, &plan.value) else {
-                return untyped(batch, value, out);
-            };
-            entries(batch, range, keys.schema.kind == Type::String, out, |value, is_key, out| {
-                typed(batch, if is_key { keys } else { values }, value, options, out)
-            })?;
+            // a literal's map whose keys have no schema in common
+            let Some(keys) = &plan.key else { return Err(no_key_schema()) };
+            entries(
+                batch,
+                range,
+                keys.schema.kind == Type::String,
+                out,
+                |value, is_key, out| match if is_key { Some(keys) } else { plan.value.as_ref() } {
+                    Some(plan) => typed(batch, plan, value, options, out),
+                    None => untyped(batch, value, out),
+                },
+            )?;
         }
         (Type::Boolean, Value::Boolean(_))
         | (Type::Int8, Value::Int8(_))
@@ -251,7 +258,11 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
         | (Type::String, Value::String(_))
         | (Type::Bytes, Value::Bytes(_)) => untyped(batch, value, out)?,
         (kind, value) => {
-            return Err(format!("Invalid type for {}: class {}", kind.name(), value.java_class()));
+            let class = value.java_class();
+            return Err(Failure::data(match kind {
+                Type::Bytes => format!("Invalid type for bytes type: class {class}"),
+                kind => format!("Invalid type for {}: class {class}", kind.name()),
+            }));
         }
     }
     Ok(())
@@ -259,7 +270,7 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
 
 fn absent(plan: &Plan, options: Options, out: &mut Vec<u8>) -> Result {
     match &plan.schema.default {
-        Some(default) if !plan.schema.optional || options.replace_null_with_default => {
+        Some(default) if options.replace_null_with_default => {
             // Rare and small: the default is written by way of a batch of its own.
             let mut batch = Batch::default();
             let value = batch.put_constant(default);
@@ -270,7 +281,9 @@ fn absent(plan: &Plan, options: Options, out: &mut Vec<u8>) -> Result {
             Ok(())
         }
         _ => {
-            Err("Conversion error: null value for field that is required and has no default value".to_owned())
+            const MISSING: &str =
+                "Conversion error: null value for field that is required and has no default value";
+            Err(Failure::data(MISSING))
         }
     }
 }
@@ -285,35 +298,35 @@ fn logical(batch: &Batch, plan: &Plan, value: Value, options: Options, out: &mut
             }
             let wanted = scale_of(&plan.schema)?;
             if wanted != scale {
-                return Err(format!(
+                return Err(Failure::data(format!(
                     "Decimal value has mismatching scale for given Decimal schema. Schema has scale {wanted}, value has \
                      scale {scale}."
-                ));
+                )));
             }
             base64(unscaled, out);
         }
         (Some(DATE), Value::Date(ms)) if ms.rem_euclid(86_400_000) == 0 => {
-            integer(ms.div_euclid(86_400_000), out)
+            integer(ms.div_euclid(86_400_000) as i32, out)
         }
         (Some(DATE), Value::Date(_)) => {
-            return Err(
-                "Kafka Connect Date type should not have any time fields set to non-zero values.".to_owned()
-            );
+            return Err(Failure::data(
+                "Kafka Connect Date type should not have any time fields set to non-zero values.",
+            ));
         }
-        (Some(TIME), Value::Date(ms)) if (0..86_400_000).contains(&ms) => integer(ms, out),
+        (Some(TIME), Value::Date(ms)) if (0..=86_400_000).contains(&ms) => integer(ms, out),
         (Some(TIME), Value::Date(_)) => {
-            return Err(
-                "Kafka Connect Time type should not have any date fields set to non-zero values.".to_owned()
-            );
+            return Err(Failure::data(
+                "Kafka Connect Time type should not have any date fields set to non-zero values.",
+            ));
         }
         (Some(TIMESTAMP), Value::Date(ms)) => integer(ms, out),
         (Some(name), value) => {
             let simple = name.rsplit('.').next().unwrap_or(name);
-            return Err(format!(
-                "Invalid type for {simple}, expected {} but was {}",
+            return Err(Failure::data(format!(
+                "Invalid type for {simple}, expected {} but was class {}",
                 expected(name),
                 value.java_class()
-            ));
+            )));
         }
         (None, _) => {}
     }
@@ -324,7 +337,16 @@ fn expected(name: &str) -> &'static str {
     if name == DECIMAL { "BigDecimal" } else { "Date" }
 }
 
-fn scale_of(schema: &Schema) -> std::result::Result<i32, String> {
-    let scale = schema.parameters.get("scale").ok_or("Invalid Decimal schema: scale parameter not found.")?;
-    scale.parse().map_err(|_| "Invalid scale parameter found in Decimal schema: ".to_owned())
+fn scale_of(schema: &Schema) -> std::result::Result<i32, Failure> {
+    if schema.parameters.is_empty() {
+        return Err(Failure::null_pointer("Decimal schema without parameters"));
+    }
+    let scale = schema.parameters.get("scale");
+    let scale = scale.ok_or_else(|| Failure::data("Invalid Decimal schema: scale parameter not found."))?;
+    scale.parse().map_err(|_| Failure::data("Invalid scale parameter found in Decimal schema: "))
+}
+
+#[cold]
+fn no_key_schema() -> Failure {
+    Failure::null_pointer("a map's schema has no schema for its keys")
 }

@@ -1,0 +1,116 @@
+//! Numbers of a JSON text.
+
+use super::scan::{Malformed, Scanner};
+use crate::data::{DecimalText, low_bits};
+
+/// Most digits of a number, as Jackson has it.
+const MAX_DIGITS: usize = 1000;
+/// Digits that an exponent may have without being looked at more closely.
+const SHORT_EXPONENT: usize = 8;
+
+/// A number that has been scanned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number<'a> {
+    /// As it is written.
+    pub(super) text: &'a str,
+    /// Whether it has a fraction or an exponent.
+    pub(super) fraction: bool,
+    /// Without fraction: its low 64 bits, as `BigInteger.longValue()`.
+    low: i64,
+}
+
+impl<'a> Scanner<'a> {
+    /// A number, from its first character on.
+    #[inline]
+    pub(super) fn number(&mut self) -> Result<Number<'a>, Malformed> {
+        let start = self.at;
+        let text = self.text;
+        let negative = text.get(start) == Some(&b'-');
+        let first = start + usize::from(negative);
+        let mut at = first;
+        let mut low = 0_u64;
+        while let Some(digit @ b'0'..=b'9') = text.get(at) {
+            low = low.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            at += 1;
+        }
+        if at == first {
+            return self.malformed("a malformed number");
+        }
+        let mut fraction = false;
+        if let Some(b'.' | b'e' | b'E') = text.get(at) {
+            at = self.fraction(at)?;
+            fraction = true;
+        }
+        let too_long = || text[start..at].iter().filter(|byte| byte.is_ascii_digit()).count() > MAX_DIGITS;
+        if text.get(at).is_some_and(u8::is_ascii_alphabetic) || (at - start > MAX_DIGITS && too_long()) {
+            return self.malformed("a malformed number");
+        }
+        self.at = at;
+        let low = if negative { low.wrapping_neg() } else { low } as i64;
+        // digits, a point, a sign and an e: always UTF-8
+        let text = std::str::from_utf8(&text[start..at]).unwrap_or("0");
+        Ok(Number { text, fraction, low })
+    }
+
+    /// Fraction and exponent; gives where they end.
+    fn fraction(&self, mut at: usize) -> Result<usize, Malformed> {
+        let digits =
+            |from: usize| from + self.text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if self.text[at] == b'.' {
+            let from = at + 1;
+            at = digits(from);
+            if at == from {
+                return self.malformed("a number without digits after its point");
+            }
+        }
+        if let Some(b'e' | b'E') = self.text.get(at) {
+            let from = at + 1 + usize::from(matches!(self.text.get(at + 1), Some(b'+' | b'-')));
+            at = digits(from.min(self.text.len()));
+            if at == from {
+                return self.malformed("a number without digits in its exponent");
+            }
+            let whole = std::str::from_utf8(&self.text[self.at..at]).unwrap_or("");
+            if at - from > SHORT_EXPONENT && DecimalText::parse(whole).is_none() {
+                return self.malformed("an exponent out of range");
+            }
+        }
+        Ok(at)
+    }
+}
+
+impl Number<'_> {
+    /// `longValue()`: the integer part's low 64 bits.
+    #[inline]
+    pub(super) fn long(&self) -> i64 {
+        if self.fraction {
+            DecimalText::parse(self.text).map_or(0, |decimal| low_bits(&decimal.unscaled(), decimal.scale))
+        } else {
+            self.low
+        }
+    }
+
+    /// The number, if it is whole and fits 64 bits.
+    pub(super) fn exact(&self) -> Option<i64> {
+        if self.fraction { None } else { self.text.parse().ok() }
+    }
+
+    /// `doubleValue()`. There is no negative zero in a `BigDecimal`.
+    #[inline]
+    pub(super) fn double(&self) -> f64 {
+        let value: f64 = self.text.parse().unwrap_or(0.0);
+        if value == 0.0 && !self.has_digits() { 0.0 } else { value }
+    }
+
+    /// `floatValue()`.
+    #[inline]
+    pub(super) fn float(&self) -> f32 {
+        let value: f32 = self.text.parse().unwrap_or(0.0);
+        if value == 0.0 && !self.has_digits() { 0.0 } else { value }
+    }
+
+    /// Whether any digit of the mantissa is not zero.
+    fn has_digits(&self) -> bool {
+        let mantissa = self.text.split(['e', 'E']).next().unwrap_or_default();
+        mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+    }
+}
