@@ -26,6 +26,8 @@ pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 
 pub use security::{jaas_login, tls_config};
 
+use crate::wire::TopicPartition;
+use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};
 use crate::{Error, ErrorCode, ErrorKind, Result};
 use network::Network;
 
@@ -98,6 +100,20 @@ impl Client {
     /// Keeps a topic in the metadata from the next answer on.
     pub(crate) fn watch_topic(&self, topic: &str) {
         self.network.watch_topics(&[topic]);
+    }
+
+    /// Keeps these topics in the metadata and no others.
+    pub(crate) fn watch_only(&self, topics: &[&str]) {
+        self.network.watch_only(topics);
+    }
+
+    /// Takes leaders that an answer has named (KIP-951), where they are newer than what is known.
+    pub(crate) fn learn_leaders(
+        &self,
+        leaders: &[(TopicPartition, LeaderAndEpoch)],
+        endpoints: &[NodeEndpoint],
+    ) {
+        self.network.learn_leaders(leaders, endpoints);
     }
 
     /// Asks for fresh metadata soon. Many calls make one request.

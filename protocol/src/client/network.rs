@@ -17,6 +17,8 @@ use super::handshake::{self, Versions};
 use super::metadata::{Metadata, Node};
 use super::security::authenticate;
 use super::{CoordinatorKind, NodeTarget, Purpose};
+use crate::wire::TopicPartition;
+use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};
 use crate::{Error, ErrorKind, Result};
 
 /// A place in the pool.
@@ -74,6 +76,30 @@ impl Network {
 
     pub(super) fn watch_topics(&self, topics: &[&str]) {
         self.topics.lock().extend(topics.iter().map(ToString::to_string));
+    }
+
+    pub(super) fn watch_only(&self, topics: &[&str]) {
+        let wanted: BTreeSet<String> = topics.iter().map(ToString::to_string).collect();
+        let is_wanted = |name: &str| wanted.contains(name);
+        self.snapshot.send_if_modified(|snapshot| {
+            let surplus = snapshot.topics.keys().any(|name| !is_wanted(name));
+            if surplus {
+                *snapshot = Arc::new(snapshot.with_only(is_wanted));
+            }
+            surplus
+        });
+        *self.topics.lock() = wanted;
+    }
+
+    pub(super) fn learn_leaders(
+        &self,
+        leaders: &[(TopicPartition, LeaderAndEpoch)],
+        endpoints: &[NodeEndpoint],
+    ) {
+        self.snapshot.send_if_modified(|snapshot| {
+            let next = snapshot.with_leaders(leaders, endpoints);
+            next.map(|next| *snapshot = Arc::new(next)).is_some()
+        });
     }
 
     pub(super) fn coordinator(&self, kind: CoordinatorKind, key: &str) -> Option<i32> {

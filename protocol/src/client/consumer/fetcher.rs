@@ -1,66 +1,49 @@
-//! Fetches ahead: at most one request per broker is on its way or waits to be given out.
+//! Fetches ahead: at most one request per broker is on its way, and what it brings waits to be given out.
+//!
+//! Nothing here waits but [`Fetcher::answered`]: connections are made and beginnings found in the background. Cost of a
+//! round: O(partitions), with requests and answers that name only what has changed ([`FetchSession`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use bytes::{Bytes, BytesMut};
+use indexmap::IndexMap;
 use kafka_protocol::messages::{ApiKey, BrokerId, FetchRequest};
-use kafka_protocol::protocol::Encodable;
+use kafka_protocol::protocol::{Encodable, StrBytes};
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::PartitionBatch;
-use super::offsets::{self, topic_name};
+use super::background::Slot;
+use super::locate::{Located, Locator};
+use super::offsets::LiveMembership;
+use super::partition::{Partition, Place, Position, next_records};
+use super::session::{FetchSession, Want};
 use super::settings::Settings;
-use crate::client::{Answer, Client, Purpose};
+use super::{OffsetAndMetadata, PartitionBatch};
+use crate::client::{Answer, Client, Metadata, Purpose};
 use crate::wire::TopicPartition;
 use crate::wire::compression::Decompressor;
-use crate::wire::fetch::{FetchedPartition, TopicRef, decode_fetch_response};
-use crate::wire::records::{AbortedTransactions, BatchIter, RecordError, RecordSet, batches, control_record};
-use crate::{Error, ErrorCode, ErrorKind, Result};
+use crate::wire::fetch::MAX_FETCH_VERSION;
+use crate::{Error, ErrorKind, Result};
 
-/// Newest version that names topics; later ones want ids.
-const FETCH: std::ops::RangeInclusive<i16> = 4..=12;
-/// Time beyond `fetch.max.wait.ms` and `request.timeout.ms` is not given.
-const RETRY: Duration = Duration::from_millis(100);
+/// Every broker from 2.8 on has the version that names topics and detects truncation; later ones want ids.
+const BY_NAME: i16 = 12;
+/// Wait before a partition or a broker is asked again after an error.
+pub(super) const RETRY: Duration = Duration::from_millis(100);
 
-/// A partition that is ours.
-struct Partition {
-    name: TopicPartition,
-    /// Next record to give out; -1 while it is not known.
-    position: i64,
-    paused: bool,
-    /// Whether a request for it is on its way.
-    in_flight: bool,
-    /// Not before this time after an error.
-    retry_at: Option<Instant>,
-    end_offset: i64,
-    /// An answer that is not given out yet.
-    ready: Option<Ready>,
-    /// Grows with every seek, so that an answer to an earlier question is not taken.
-    era: u64,
-}
-
-struct Ready {
-    batches: BatchIter,
-    /// Whether the answer has had a whole batch.
-    had_batch: bool,
-    aborted: AbortedTransactions,
-    /// Rest of a batch that was given out in part.
-    current: RecordSet,
-}
-
-struct InFlight {
-    node: i32,
-    version: i16,
+pub(super) struct InFlight {
+    pub(super) node: i32,
+    pub(super) version: i16,
+    /// What [`Partition::asked`] has of it.
+    pub(super) serial: u64,
     answer: Answer,
     /// What `answer` has given.
-    arrived: Option<Result<bytes::Bytes>>,
+    arrived: Option<Result<Bytes>>,
     deadline: Instant,
-    asked: Vec<(TopicPartition, u64)>,
+    pub(super) asked: Vec<TopicPartition>,
 }
 
 impl InFlight {
@@ -74,336 +57,350 @@ impl InFlight {
     }
 }
 
+/// What is known of a broker that is fetched from.
+#[derive(Default)]
+pub(super) struct Broker {
+    pub(super) session: FetchSession,
+    /// Newest Fetch version of its last connection; none: connect first.
+    version: Option<i16>,
+    connecting: Slot<i16>,
+    /// A request is on its way.
+    pub(super) busy: bool,
+    /// It asked to be left alone, or could not be reached.
+    pub(super) not_before: Option<Instant>,
+}
+
 pub(super) struct Fetcher {
-    client: Client,
-    settings: Arc<Settings>,
-    partitions: Vec<Partition>,
+    pub(super) client: Client,
+    pub(super) settings: Arc<Settings>,
+    pub(super) partitions: IndexMap<TopicPartition, Partition>,
+    pub(super) brokers: HashMap<i32, Broker>,
     in_flight: Vec<InFlight>,
+    serial: u64,
+    membership: LiveMembership,
+    locating: Slot<Vec<Located>>,
     decompressor: Decompressor,
     /// Whose turn it is to be given out first.
     turn: usize,
 }
 
 impl Fetcher {
-    pub(super) fn new(client: Client, settings: Arc<Settings>) -> Self {
+    pub(super) fn new(client: Client, settings: Arc<Settings>, membership: LiveMembership) -> Self {
         Self {
             client,
             settings,
-            partitions: Vec::new(),
+            partitions: IndexMap::new(),
+            brokers: HashMap::new(),
             in_flight: Vec::new(),
+            serial: 0,
+            membership,
+            locating: Slot::default(),
             decompressor: Decompressor::default(),
             turn: 0,
         }
     }
 
-    pub(super) fn partitions(&self) -> Vec<TopicPartition> {
-        self.partitions.iter().map(|partition| partition.name.clone()).collect()
+    pub(super) fn locator(&self) -> Locator {
+        Locator {
+            client: self.client.clone(),
+            settings: Arc::clone(&self.settings),
+            membership: self.membership.lock().clone(),
+        }
     }
 
-    pub(super) fn replace(&mut self, partitions: &[(TopicPartition, i64)]) {
-        self.partitions.clear();
-        self.add(partitions);
+    pub(super) fn names(&self) -> Vec<TopicPartition> {
+        self.partitions.keys().cloned().collect()
     }
 
-    pub(super) fn add(&mut self, partitions: &[(TopicPartition, i64)]) {
-        let new = |(name, position): &(TopicPartition, i64)| Partition {
-            name: name.clone(),
-            position: *position,
-            paused: false,
-            in_flight: false,
-            retry_at: None,
-            end_offset: -1,
-            ready: None,
-            era: fastrand::u64(..),
-        };
-        self.partitions.extend(partitions.iter().map(new));
+    pub(super) fn add(&mut self, partitions: impl IntoIterator<Item = (TopicPartition, Place)>) {
+        self.partitions.extend(partitions.into_iter().map(|(name, place)| (name, Partition::new(place))));
     }
 
     pub(super) fn remove(&mut self, names: &[TopicPartition]) {
-        self.partitions.retain(|partition| !names.contains(&partition.name));
+        for name in names {
+            self.partitions.swap_remove(name);
+        }
     }
 
-    fn find(&self, name: &TopicPartition) -> Option<&Partition> {
-        self.partitions.iter().find(|partition| partition.name == *name)
-    }
-
-    pub(super) fn position(&self, name: &TopicPartition) -> Option<i64> {
-        self.find(name).map(|partition| partition.position).filter(|position| *position >= 0)
-    }
-
-    pub(super) fn lag(&self, name: &TopicPartition) -> Option<i64> {
-        let partition =
-            self.find(name).filter(|partition| partition.position >= 0 && partition.end_offset >= 0)?;
-        Some((partition.end_offset - partition.position).max(0))
-    }
-
-    pub(super) fn seek(&mut self, name: &TopicPartition, offset: i64) -> bool {
-        let Some(partition) = self.partitions.iter_mut().find(|partition| partition.name == *name) else {
-            return false;
-        };
-        partition.position = offset;
-        partition.ready = None;
-        partition.era = partition.era.wrapping_add(1);
-        partition.in_flight = false;
-        true
+    /// Goes on elsewhere; false if the partition is not ours.
+    pub(super) fn seek(&mut self, name: &TopicPartition, place: Place) -> bool {
+        let partition = self.partitions.get_mut(name);
+        partition.map(|partition| partition.move_to(place)).is_some()
     }
 
     pub(super) fn set_paused(&mut self, names: &[TopicPartition], paused: bool) {
-        for partition in &mut self.partitions {
-            if names.contains(&partition.name) {
+        for name in names {
+            if let Some(partition) = self.partitions.get_mut(name) {
                 partition.paused = paused;
             }
         }
     }
 
-    /// Takes answers that are there, finds missing positions, and asks every broker that has nothing to do.
-    pub(super) async fn prepare(&mut self) -> Result<()> {
-        self.receive()?;
-        self.find_positions().await?;
-        let metadata = self.client.metadata();
-        let now = Instant::now();
-        let mut wanted: HashMap<i32, Vec<usize>> = HashMap::new();
-        for (index, partition) in self.partitions.iter().enumerate() {
-            let waits = partition.retry_at.is_some_and(|at| at > now);
-            if partition.paused
-                || partition.in_flight
-                || partition.ready.is_some()
-                || partition.position < 0
-                || waits
-            {
-                continue;
-            }
-            match metadata
-                .partition(&partition.name.topic, partition.name.partition)
-                .filter(|found| found.leader >= 0)
-            {
-                Some(found) => wanted.entry(found.leader).or_default().push(index),
-                None => {
-                    self.client.watch_topic(&partition.name.topic);
-                    self.client.request_metadata_update();
-                }
-            }
-        }
-        for (node, indices) in wanted {
-            if self.in_flight.iter().all(|request| request.node != node) {
-                self.ask(node, &indices).await;
-            }
-        }
-        Ok(())
+    pub(super) fn position(&self, name: &TopicPartition) -> Option<Position> {
+        self.partitions.get(name).and_then(Partition::position)
     }
 
-    async fn find_positions(&mut self) -> Result<()> {
-        let now = Instant::now();
-        let missing =
-            |partition: &Partition| partition.position < 0 && partition.retry_at.is_none_or(|at| at <= now);
-        if !self.partitions.iter().any(missing) {
-            return Ok(());
+    /// Where partitions stand, as far as that is known, ready to be committed.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (TopicPartition, OffsetAndMetadata)> {
+        self.partitions.iter().filter_map(|(name, partition)| {
+            let position = partition.position()?;
+            let leader_epoch = Some(position.epoch).filter(|epoch| *epoch >= 0);
+            let offset = OffsetAndMetadata { leader_epoch, ..OffsetAndMetadata::new(position.offset) };
+            Some((name.clone(), offset))
+        })
+    }
+
+    /// Takes back records that were not given out.
+    pub(super) fn give_back(&mut self, batch: &PartitionBatch) {
+        let name = TopicPartition::new(Arc::clone(&batch.topic), batch.partition);
+        if let Some(first) = batch.records.get(0) {
+            self.seek(&name, Place::At(Position::new(first.offset())));
         }
-        let names: Vec<TopicPartition> =
-            self.partitions.iter().filter(|p| missing(p)).map(|p| p.name.clone()).collect();
-        for name in names {
-            let found = offsets::reset(&self.client, &self.settings, &name).await;
-            let Some(partition) = self.partitions.iter_mut().find(|partition| partition.name == name) else {
+    }
+
+    pub(super) fn lag(&self, name: &TopicPartition) -> Option<i64> {
+        let partition = self.partitions.get(name).filter(|partition| partition.end_offset >= 0)?;
+        Some((partition.end_offset - partition.position()?.offset).max(0))
+    }
+
+    /// Takes answers that are there, begins to find missing places, and asks every broker that has nothing to do.
+    pub(super) fn prepare(&mut self) -> Result<()> {
+        let received = self.receive();
+        let located = self.find_places();
+        self.ask_all();
+        received.and(located)
+    }
+
+    fn find_places(&mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        match self.locating.take() {
+            Some(Ok(located)) => outcome = self.take_located(located),
+            Some(Err(error)) => {
+                let again = Some(Instant::now() + RETRY);
+                for partition in self.partitions.values_mut().filter(|of| of.position().is_none()) {
+                    partition.retry_at = again;
+                }
+                match error.is_retriable() {
+                    true => tracing::debug!("offsets could not be found: {error}"),
+                    false => outcome = Err(error),
+                }
+            }
+            None => {}
+        }
+        if self.locating.is_empty() {
+            let now = Instant::now();
+            let missing = |(name, partition): (&TopicPartition, &Partition)| match partition.place {
+                Place::Unknown(find) if !partition.is_waiting(now) => Some((name.clone(), find)),
+                _ => None,
+            };
+            let missing: Vec<_> = self.partitions.iter().filter_map(missing).collect();
+            if !missing.is_empty() {
+                let work = self.locator().locate(missing);
+                self.locating.start(work);
+            }
+        }
+        outcome
+    }
+
+    fn take_located(&mut self, located: Vec<Located>) -> Result<()> {
+        let mut outcome = Ok(());
+        for (name, found) in located {
+            let Some(partition) = self.partitions.get_mut(&name).filter(|of| of.position().is_none()) else {
                 continue;
             };
             match found {
-                Ok(offset) => partition.position = offset,
-                Err(error) if error.is_retriable() => {
-                    tracing::debug!("no offset of {name} yet: {error}");
-                    partition.retry_at = Some(now + RETRY);
-                    self.client.request_metadata_update();
+                Ok(position) => partition.place = Place::At(position),
+                Err(error) => {
+                    partition.retry_at = Some(Instant::now() + RETRY);
+                    match error.is_retriable() {
+                        true => tracing::debug!("no offset of {name} yet: {error}"),
+                        false => outcome = Err(error),
+                    }
                 }
-                Err(error) => return Err(error),
             }
         }
-        Ok(())
+        outcome
     }
 
-    async fn ask(&mut self, node: i32, indices: &[usize]) {
-        if let Err(error) = self.send(node, indices).await {
-            tracing::debug!("broker {node} cannot be fetched from: {error}");
+    fn ask_all(&mut self) {
+        let metadata = self.client.metadata();
+        let now = Instant::now();
+        let mut nodes: HashMap<i32, Vec<usize>> = HashMap::new();
+        let mut without_leader = false;
+        for (index, (name, partition)) in self.partitions.iter_mut().enumerate() {
+            let idle = partition.asked.is_none() && partition.ready.is_none() && !partition.paused;
+            if !idle || partition.position().is_none() || partition.is_waiting(now) {
+                continue;
+            }
+            partition.replica =
+                partition.replica.filter(|(node, until)| *until > now && metadata.nodes.contains_key(node));
+            let leader = metadata.partition(&name.topic, name.partition).map_or(-1, |found| found.leader);
+            match partition.replica.map_or(leader, |(node, _)| node) {
+                node if node >= 0 => nodes.entry(node).or_default().push(index),
+                _ => {
+                    self.client.watch_topic(&name.topic);
+                    partition.retry_at = Some(now + RETRY);
+                    without_leader = true;
+                }
+            }
+        }
+        if without_leader {
             self.client.request_metadata_update();
-            for index in indices {
-                self.partitions[*index].retry_at = Some(Instant::now() + RETRY);
-            }
+        }
+        for (node, indices) in nodes {
+            self.ask(node, &indices, &metadata);
         }
     }
 
-    async fn send(&mut self, node: i32, indices: &[usize]) -> Result<()> {
-        let version = self.client.api_version(node, ApiKey::Fetch, FETCH).await?;
-        self.client.ready(node, Purpose::Fetch).await?;
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        let mut asked = Vec::with_capacity(indices.len());
-        for index in indices {
-            let partition = &self.partitions[*index];
-            asked.push((partition.name.clone(), partition.era));
-            let entry = FetchPartition::default()
-                .with_partition(partition.name.partition)
-                .with_current_leader_epoch(-1)
-                .with_last_fetched_epoch(-1)
-                .with_log_start_offset(-1)
-                .with_fetch_offset(partition.position)
-                .with_partition_max_bytes(self.settings.partition_fetch_bytes);
-            match topics.iter_mut().find(|topic| *topic.topic.0 == *partition.name.topic) {
-                Some(topic) => topic.partitions.push(entry),
-                None => topics.push(
-                    FetchTopic::default()
-                        .with_topic(topic_name(&partition.name.topic))
-                        .with_partitions(vec![entry]),
-                ),
-            }
+    /// Asks a broker, or connects to it first.
+    fn ask(&mut self, node: i32, indices: &[usize], metadata: &Metadata) {
+        let now = Instant::now();
+        let broker = self.brokers.entry(node).or_default();
+        if broker.busy || broker.not_before.is_some_and(|at| at > now) {
+            return;
         }
+        match broker.connecting.take() {
+            Some(Ok(version)) => broker.version = Some(version),
+            Some(Err(error)) => {
+                tracing::debug!("broker {node} cannot be fetched from: {error}");
+                broker.not_before = Some(now + RETRY);
+                self.client.request_metadata_update();
+                return self.forget_replica(node);
+            }
+            None if !broker.connecting.is_empty() => return,
+            None => {}
+        }
+        let sent = match broker.version {
+            Some(newest) => self.send(node, newest, indices, metadata),
+            None => Ok(false),
+        };
+        match sent {
+            Ok(true) => {}
+            Ok(false) => self.connect(node),
+            Err(error) => tracing::warn!("broker {node} cannot be asked: {error}"),
+        }
+    }
+
+    fn connect(&mut self, node: i32) {
+        let client = self.client.clone();
+        let broker = self.brokers.entry(node).or_default();
+        broker.version = None;
+        broker.connecting.start(async move {
+            client.ready(node, Purpose::Fetch).await?;
+            client.api_version(node, ApiKey::Fetch, BY_NAME..=MAX_FETCH_VERSION).await
+        });
+    }
+
+    /// Partitions that were to be fetched from this replica go back to their leaders.
+    pub(super) fn forget_replica(&mut self, node: i32) {
+        for partition in self.partitions.values_mut() {
+            partition.replica = partition.replica.filter(|(replica, _)| *replica != node);
+        }
+    }
+
+    /// Sends a request; false if there is no connection.
+    fn send(&mut self, node: i32, newest: i16, indices: &[usize], metadata: &Metadata) -> Result<bool> {
+        let mut wanted = Vec::with_capacity(indices.len());
+        for index in indices {
+            let Some((name, partition)) = self.partitions.get_index(*index) else { continue };
+            let Some(position) = partition.position() else { continue };
+            let known = metadata.partition(&name.topic, name.partition);
+            let want = Want {
+                topic_id: metadata.topic(&name.topic).map_or(Uuid::nil(), |topic| topic.id),
+                offset: position.offset,
+                leader_epoch: known.map_or(-1, |known| known.leader_epoch),
+                last_epoch: position.epoch,
+                max_bytes: self.settings.partition_fetch_bytes,
+            };
+            wanted.push((name.clone(), want));
+        }
+        let by_id = newest > BY_NAME && wanted.iter().all(|(_, want)| !want.topic_id.is_nil());
+        let version = if by_id { newest } else { BY_NAME };
+        let broker = self.brokers.entry(node).or_default();
+        let plan = broker.session.plan(&wanted, by_id);
         let request = FetchRequest::default()
             .with_replica_id(BrokerId(-1))
             .with_max_wait_ms(self.settings.fetch_max_wait.as_millis() as i32)
             .with_min_bytes(self.settings.fetch_min_bytes)
             .with_max_bytes(self.settings.fetch_max_bytes)
             .with_isolation_level(i8::from(self.settings.read_committed))
-            .with_session_epoch(-1)
-            .with_topics(topics);
+            .with_session_id(plan.session_id)
+            .with_session_epoch(plan.session_epoch)
+            .with_topics(plan.topics)
+            .with_forgotten_topics_data(plan.forgotten)
+            .with_rack_id(StrBytes::from_string(self.client.config().client_rack.clone()));
         let mut body = BytesMut::new();
-        request.encode(&mut body, version).map_err(|error| {
-            Error::new(
-                ErrorKind::Protocol,
-                format!("a Fetch request cannot be written in version {version}: {error}"),
-            )
-        })?;
-        let answer = self.client.enqueue_raw(
-            node,
-            Purpose::Fetch,
-            ApiKey::Fetch,
-            version,
-            vec![body.freeze()],
-            true,
-        )?;
-        let deadline = Instant::now() + self.client.config().request_timeout + self.settings.fetch_max_wait;
+        let encoded = request.encode(&mut body, version).map_err(|error| {
+            let message = format!("a Fetch request cannot be written in version {version}: {error}");
+            Error::new(ErrorKind::Protocol, message)
+        });
+        let parts = vec![body.freeze()];
+        let answer = encoded.and_then(|()| {
+            self.client.enqueue_raw(node, Purpose::Fetch, ApiKey::Fetch, version, parts, true)
+        });
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                broker.session.failed();
+                return if error.kind() == ErrorKind::Protocol { Err(error) } else { Ok(false) };
+            }
+        };
+        broker.busy = true;
+        self.serial += 1;
+        let asked: Vec<TopicPartition> = wanted.into_iter().map(|(name, _)| name).collect();
         for index in indices {
-            self.partitions[*index].in_flight = true;
+            if let Some((_, partition)) = self.partitions.get_index_mut(*index) {
+                partition.asked = Some(self.serial);
+            }
         }
-        self.in_flight.push(InFlight { node, version, answer, arrived: None, deadline, asked });
-        Ok(())
+        let deadline = Instant::now() + self.client.config().request_timeout + self.settings.fetch_max_wait;
+        let serial = self.serial;
+        self.in_flight.push(InFlight { node, version, serial, answer, arrived: None, deadline, asked });
+        Ok(true)
     }
 
     /// Takes the answers that have come, without waiting.
     fn receive(&mut self) -> Result<()> {
         let mut nobody = Context::from_waker(Waker::noop());
+        let mut outcome = Ok(());
         let mut index = 0;
         while index < self.in_flight.len() {
             let request = &mut self.in_flight[index];
-            let answer = match request.poll_arrival(&mut nobody) {
-                Poll::Ready(()) => Err(Error::new(ErrorKind::Closed, "an answer was taken twice")),
-                Poll::Pending if Instant::now() < request.deadline => {
+            if request.poll_arrival(&mut nobody).is_pending() {
+                if Instant::now() < request.deadline {
                     index += 1;
                     continue;
                 }
-                Poll::Pending => {
-                    self.client.disconnect(request.node, Purpose::Fetch);
-                    Err(Error::new(
-                        ErrorKind::Timeout,
-                        format!("broker {} did not answer a fetch", request.node),
-                    ))
-                }
-            };
+                self.client.disconnect(request.node, Purpose::Fetch);
+                let message = format!("broker {} did not answer a fetch", request.node);
+                request.arrived = Some(Err(Error::new(ErrorKind::Timeout, message)));
+            }
             let mut request = self.in_flight.swap_remove(index);
-            let answer = request.arrived.take().unwrap_or(answer);
-            self.take_answer(&request, answer)?;
+            if let Some(answer) = request.arrived.take() {
+                outcome = outcome.and(self.take_answer(&request, answer));
+            }
         }
-        Ok(())
+        outcome
     }
 
-    fn take_answer(&mut self, request: &InFlight, answer: Result<bytes::Bytes>) -> Result<()> {
-        for (name, era) in &request.asked {
-            if let Some(partition) = self.partitions.iter_mut().find(|p| p.name == *name && p.era == *era) {
-                partition.in_flight = false;
-            }
-        }
-        let decoded = answer.and_then(|frame| {
-            let decoded = decode_fetch_response(request.version, frame).map_err(|error| {
-                let message = format!("the answer of broker {} to Fetch is malformed", request.node);
-                Error::new(ErrorKind::Protocol, message).with_source(error)
-            })?;
-            offsets::check(decoded.error_code, || format!("a fetch from broker {}", request.node))?;
-            Ok(decoded)
-        });
-        match decoded {
-            Ok(decoded) => {
-                decoded.partitions.into_iter().try_for_each(|fetched| self.take_partition(request, fetched))
-            }
-            Err(error) if error.kind() == ErrorKind::Protocol => Err(error),
-            Err(error) => {
-                tracing::debug!("{error}");
-                self.client.request_metadata_update();
-                for (name, _) in &request.asked {
-                    if let Some(partition) =
-                        self.partitions.iter_mut().find(|partition| partition.name == *name)
-                    {
-                        partition.retry_at = Some(Instant::now() + RETRY);
-                    }
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn take_partition(&mut self, request: &InFlight, fetched: FetchedPartition) -> Result<()> {
-        let TopicRef::Name(topic) = &fetched.topic else { return Ok(()) };
-        let asked = request
-            .asked
-            .iter()
-            .find(|(name, _)| name.partition == fetched.partition && *name.topic == **topic);
-        let Some((name, era)) = asked else { return Ok(()) };
-        let Some(partition) = self.partitions.iter_mut().find(|p| p.name == *name && p.era == *era) else {
-            return Ok(());
-        };
-        partition.retry_at = None;
-        let Some(code) = ErrorCode::try_from_code(fetched.error_code) else {
-            partition.end_offset = if self.settings.read_committed {
-                fetched.last_stable_offset
-            } else {
-                fetched.high_watermark
-            };
-            if !fetched.records.is_empty() {
-                partition.ready = Some(Ready {
-                    batches: batches(fetched.records),
-                    had_batch: false,
-                    aborted: AbortedTransactions::new(fetched.aborted),
-                    current: RecordSet::empty(),
-                });
-            }
-            return Ok(());
-        };
-        match code {
-            ErrorCode::OffsetOutOfRange => {
-                tracing::warn!(
-                    "{name}: offset {} is out of range, it is reset by auto.offset.reset",
-                    partition.position
-                );
-                partition.position = -1;
-                Ok(())
-            }
-            ErrorCode::TopicAuthorizationFailed | ErrorCode::CorruptMessage => {
-                Err(Error::broker(code, format_args!("fetching {name} at offset {}", partition.position)))
-            }
-            _ => {
-                tracing::debug!("fetching {name}: {code}");
-                self.client.request_metadata_update();
-                partition.retry_at = Some(Instant::now() + RETRY);
-                Ok(())
-            }
-        }
-    }
-
-    /// Returns when an answer may have come, or at `until`.
+    /// Returns when something may have come, or at `until`.
     pub(super) async fn answered(&mut self, until: Instant) {
-        let retry = self.partitions.iter().filter_map(|partition| partition.retry_at).min();
-        let until = retry.map_or(until, |at| until.min(at.max(Instant::now() + RETRY)));
-        let in_flight = &mut self.in_flight;
+        let now = Instant::now();
+        let retries = self.partitions.values().filter_map(|partition| partition.retry_at);
+        let brokers = self.brokers.values().filter_map(|broker| broker.not_before);
+        // a time that has passed wakes nobody: what it held back was asked by now, or waits for something else
+        let next = retries.chain(brokers).filter(|at| *at > now).min();
+        let until = next.map_or(until, |at| until.min(at));
         let any = std::future::poll_fn(|context| {
             // all are asked, so that each knows whom to wake
-            let arrived = in_flight
-                .iter_mut()
-                .fold(0, |arrived, request| arrived + usize::from(request.poll_arrival(context).is_ready()));
-            if arrived > 0 { Poll::Ready(()) } else { Poll::Pending }
+            let mut arrived = self.locating.poll_done(context);
+            for request in &mut self.in_flight {
+                arrived |= request.poll_arrival(context).is_ready();
+            }
+            for broker in self.brokers.values_mut() {
+                arrived |= broker.connecting.poll_done(context);
+            }
+            if arrived { Poll::Ready(()) } else { Poll::Pending }
         });
         let _ = tokio::time::timeout_at(until, any).await;
     }
@@ -413,94 +410,41 @@ impl Fetcher {
         let mut taken = Vec::new();
         let mut room = self.settings.max_poll_records;
         let count = self.partitions.len();
-        let mut turns: VecDeque<usize> = (0..count).map(|step| (self.turn + step) % count).collect();
-        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
-        while let Some(index) = turns.pop_front().filter(|_| room > 0) {
-            let partition = &mut self.partitions[index];
-            if partition.paused {
+        for step in 0..count {
+            let Some((name, partition)) = self.partitions.get_index_mut((self.turn + step) % count) else {
+                break;
+            };
+            if partition.paused || partition.ready.is_none() {
                 continue;
             }
             while room > 0 {
-                let records = match next_records(partition, &self.settings, &mut self.decompressor, room) {
-                    Ok(Some(records)) => records,
-                    Ok(None) => break,
-                    Err(error) => {
-                        // The position stays before what cannot be read: it is fetched and refused again, never
-                        // skipped. What was read before it goes out first.
-                        partition.ready = None;
-                        if taken.is_empty() {
-                            return Err(error);
+                let records =
+                    match next_records(name, partition, &self.settings, &mut self.decompressor, room) {
+                        Ok(Some(records)) => records,
+                        Ok(None) => break,
+                        Err(error) => {
+                            // The position stays before what cannot be read: it is fetched and refused again, never
+                            // skipped. What was read before it goes out first.
+                            partition.ready = None;
+                            if taken.is_empty() {
+                                return Err(error);
+                            }
+                            break;
                         }
-                        break;
-                    }
-                };
+                    };
                 room -= records.len();
                 taken.push(PartitionBatch {
-                    topic: Arc::clone(&partition.name.topic),
-                    partition: partition.name.partition,
+                    topic: Arc::clone(&name.topic),
+                    partition: name.partition,
                     records,
-                    next_offset: partition.position,
+                    next_offset: partition.position().map_or(-1, |position| position.offset),
                 });
             }
+            if room == 0 {
+                break;
+            }
         }
+        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
         Ok(taken)
     }
-}
-
-/// The next records of an answer, at most `room`; the position goes on behind them. None when the answer is used up.
-fn next_records(
-    partition: &mut Partition,
-    settings: &Settings,
-    decompressor: &mut Decompressor,
-    room: usize,
-) -> Result<Option<RecordSet>> {
-    let Some(ready) = &mut partition.ready else { return Ok(None) };
-    let name = &partition.name;
-    let corrupt = |error: RecordError| {
-        let message = format!("{name}: a malformed batch; the partition cannot be read beyond it");
-        Error::new(ErrorKind::Record, message).with_source(error)
-    };
-    while ready.current.is_empty() {
-        let Some(batch) = ready.batches.next() else {
-            let left = ready.batches.remainder();
-            if !ready.had_batch {
-                // A broker always sends the first batch whole: its length is wrong, and asking again would not end.
-                ready.batches.finish().map_err(corrupt)?;
-            }
-            partition.ready = None;
-            tracing::trace!("{name}: {left} bytes of a partial batch are fetched again");
-            return Ok(None);
-        };
-        let batch = batch.map_err(corrupt)?;
-        ready.had_batch = true;
-        if batch.header.next_offset() <= partition.position {
-            continue;
-        }
-        if settings.check_crcs {
-            batch.verify_crc().map_err(corrupt)?;
-        }
-        let mut records = batch.records(decompressor).map_err(corrupt)?;
-        let control = batch.header.attributes.is_control();
-        let kind = records
-            .get(0)
-            .filter(|_| control)
-            .and_then(|record| control_record(&record))
-            .map(|record| record.kind);
-        let hidden = ready.aborted.hides(&batch.header, kind);
-        records.advance_to(partition.position);
-        if control || (hidden && settings.read_committed) || records.is_empty() {
-            partition.position = batch.header.next_offset();
-            continue;
-        }
-        ready.current = records;
-    }
-    let header = *ready.current.header();
-    let records = match ready.current.len() <= room {
-        true => std::mem::take(&mut ready.current),
-        false => ready.current.split_to(room),
-    };
-    let last = records.get(records.len() - 1).map_or(partition.position, |record| record.offset() + 1);
-    // offsets that compaction has taken out of the end of a batch are passed as well
-    partition.position = if ready.current.is_empty() { header.next_offset() } else { last };
-    Ok(Some(records))
 }

@@ -1,11 +1,24 @@
-//! The consumer: partitions assigned by hand or by a group (classic protocol), fetched ahead, given out as whole batches.
+//! The consumer: partitions assigned by hand or by a group, fetched ahead, given out as whole batches.
 //!
-//! All work but heartbeats happens inside [`Consumer::poll`]; the next fetch is on the wire while the caller works on the
-//! last one. What is held is bounded: one answer of at most `fetch.max.bytes` per broker.
+//! All work but heartbeats, connecting and the finding of offsets happens inside [`Consumer::poll`]; the next fetch is on the
+//! wire while the caller works on the last one. What is held is bounded: one answer of at most `fetch.max.bytes` per broker.
+//!
+//! * Groups: the classic protocol with range, roundrobin, sticky and cooperative-sticky assignors.
+//! * Fetches are incremental (KIP-227), name topics by id where the broker can (KIP-516), go to a nearer replica where
+//!   `client.rack` finds one (KIP-392), and notice when the log was truncated under what was read (KIP-320).
 
+mod answer;
+mod api;
+mod background;
+mod commit;
+mod duration;
 mod fetcher;
 mod group;
+mod list_offsets;
+mod locate;
 mod offsets;
+mod partition;
+mod session;
 mod settings;
 
 use std::future::Future;
@@ -13,16 +26,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Client, ClientConfig, Properties};
 use crate::wire::TopicPartition;
 use crate::wire::records::RecordSet;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
+use commit::Commits;
 use fetcher::Fetcher;
 use group::Group;
+use offsets::LiveMembership;
 use settings::Settings;
 
+pub use api::OffsetAndTimestamp;
+pub use commit::CommitTicket;
 pub use offsets::Committer;
 
 /// A boxed future of a listener.
@@ -35,19 +53,22 @@ pub struct OffsetAndMetadata {
     pub offset: i64,
     /// Free text.
     pub metadata: String,
+    /// Leader epoch of the record before it, if known: lets a later reader notice that the log was truncated (KIP-320).
+    pub leader_epoch: Option<i32>,
 }
 
 impl OffsetAndMetadata {
     /// An offset without text.
     #[must_use]
     pub const fn new(offset: i64) -> Self {
-        Self { offset, metadata: String::new() }
+        Self { offset, metadata: String::new(), leader_epoch: None }
     }
 }
 
 /// What happens to a member's partitions; called inside [`Consumer::poll`] and [`Consumer::close`], one at a time.
 pub trait RebalanceListener: Send {
-    /// These partitions are ours from now on; `positions` are where they go on.
+    /// These partitions are ours from now on; `positions` are where they go on, -1 where that is not known yet because
+    /// nothing was committed and the partition's leader is away.
     fn assigned<'a>(&'a mut self, positions: &'a [(TopicPartition, i64)]) -> ListenerFuture<'a>;
     /// These partitions are about to go: the last time to commit for them.
     fn revoked<'a>(
@@ -94,8 +115,10 @@ pub struct PartitionBatch {
 pub enum Subscription {
     /// These topics.
     Topics(Vec<Arc<str>>),
-    /// Every topic whose name fits.
+    /// Every topic whose name fits; this client looks for them now and then.
     Matching(Box<dyn Fn(&str) -> bool + Send + Sync>),
+    /// Every topic whose name fits this pattern of RE2/J, matched by the broker (`group.protocol=consumer` only).
+    ServerPattern(String),
 }
 
 /// The consumer; one owner, which polls it.
@@ -104,6 +127,9 @@ pub struct Consumer {
     settings: Arc<Settings>,
     fetcher: Fetcher,
     group: Option<Group>,
+    live: LiveMembership,
+    commits: Commits,
+    wakeup: Arc<Notify>,
     /// Taken from the fetcher and not given out yet.
     held: Vec<PartitionBatch>,
     /// An error for the next poll.
@@ -119,52 +145,58 @@ impl std::fmt::Debug for Consumer {
 /// Longest wait inside a poll before the state of the group and of the metadata is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// Ends a poll that waits; from any task or thread.
+#[derive(Debug, Clone)]
+pub struct Wakeup(Arc<Notify>);
+
+impl Wakeup {
+    /// The poll that waits, or else the next one, returns what is there, at once.
+    pub fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
 impl Consumer {
     /// A consumer that has no partitions yet. Connects when it is first polled.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] names the key, its value and what is allowed.
+    /// [`crate::ErrorKind::Config`] names the key, its value and what is allowed.
     pub async fn new(properties: &Properties) -> Result<Self> {
         let settings = Arc::new(Settings::from_properties(properties)?);
-        let mut config = ClientConfig::from_properties(properties)?;
-        // a consumer creates topics only if it is told to
-        if !properties.contains_key("allow.auto.create.topics") {
-            config.allow_auto_create_topics = true;
-        }
+        let config = ClientConfig::from_properties(properties)?;
         let client = Client::connect(config).await?;
-        let fetcher = Fetcher::new(client.clone(), Arc::clone(&settings));
-        Ok(Self { client, settings, fetcher, group: None, held: Vec::new(), failed: None })
+        let live = LiveMembership::default();
+        let fetcher = Fetcher::new(client.clone(), Arc::clone(&settings), Arc::clone(&live));
+        let commits = Commits::new(settings.auto_commit);
+        let wakeup = Arc::default();
+        let (group, held, failed) = (None, Vec::new(), None);
+        Ok(Self { client, settings, fetcher, group, live, commits, wakeup, held, failed })
     }
 
-    /// Joins `group.id` for these topics at the next poll.
+    /// Joins `group.id` for these topics at the next poll. A subscription that is there is replaced, and the member stays.
     ///
     /// # Errors
-    /// If `group.id` is not set.
+    /// If `group.id` is not set, or the subscription is not for this `group.protocol`.
     pub fn subscribe(&mut self, subscription: Subscription) -> Result<()> {
-        self.group = Some(Group::new(self.client.clone(), Arc::clone(&self.settings), subscription)?);
+        match &mut self.group {
+            Some(group) => group.subscribe(subscription)?,
+            None => {
+                self.assign(&[]);
+                let (client, settings) = (self.client.clone(), Arc::clone(&self.settings));
+                self.group = Some(Group::new(client, settings, subscription, Arc::clone(&self.live))?);
+            }
+        }
         Ok(())
-    }
-
-    /// Reads these partitions from these offsets, without a group's assignment; -1 for the committed offset or the reset.
-    pub fn assign(&mut self, partitions: &[(TopicPartition, i64)]) {
-        self.group = None;
-        self.held.clear();
-        self.fetcher.replace(partitions);
-    }
-
-    /// The partitions that are ours.
-    #[must_use]
-    pub fn assignment(&self) -> Vec<TopicPartition> {
-        self.fetcher.partitions()
     }
 
     /// Records, at most `max.poll.records` of them, or none after `timeout`.
     ///
-    /// Dropping the future loses no records; a rebalance under way goes on at the next poll.
+    /// Only the listener can make it last longer. Dropping the future loses no records; a rebalance under way goes on at the
+    /// next poll.
     ///
     /// # Errors
     /// What the caller has to decide: a listener's error, no permission, a corrupt batch, no offset with
-    /// `auto.offset.reset=none`. Errors that pass are waited out.
+    /// `auto.offset.reset=none`, a fenced instance. Errors that pass are waited out.
     pub async fn poll(
         &mut self,
         timeout: Duration,
@@ -173,9 +205,8 @@ impl Consumer {
         let deadline = Instant::now() + timeout;
         loop {
             if !self.held.is_empty() {
-                // The next answer comes while the caller works on this one. Positions have gone on behind what is held:
-                // it stays here until it is given out, and an error waits for the next poll.
-                if let Err(error) = self.fetcher.prepare().await {
+                // The next answer comes while the caller works on this one; an error waits for the next poll.
+                if let Err(error) = self.fetcher.prepare() {
                     self.failed = Some(error);
                 }
                 return Ok(std::mem::take(&mut self.held));
@@ -183,10 +214,11 @@ impl Consumer {
             if let Some(error) = self.failed.take() {
                 return Err(error);
             }
+            self.auto_commit();
             if let Some(group) = &mut self.group {
                 group.maintain(&mut self.fetcher, listener).await?;
             }
-            self.fetcher.prepare().await?;
+            self.fetcher.prepare()?;
             self.held = self.fetcher.take()?;
             if !self.held.is_empty() {
                 continue;
@@ -196,86 +228,63 @@ impl Consumer {
                 return Ok(Vec::new());
             }
             let until = deadline.min(now + LOOK_AGAIN);
-            match &mut self.group {
-                Some(group) => tokio::select! {
-                    () = self.fetcher.answered(until) => {}
-                    () = group.changed() => {}
-                },
-                None => self.fetcher.answered(until).await,
+            let woken = tokio::select! {
+                () = self.fetcher.answered(until) => false,
+                () = group_changed(&mut self.group) => false,
+                () = self.wakeup.notified() => true,
+            };
+            if woken {
+                return Ok(Vec::new());
             }
         }
     }
 
-    /// Commits offsets, and waits for the coordinator's answer.
-    ///
-    /// # Errors
-    /// If the group has gone on without this member, or the coordinator refuses.
-    pub async fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
-        self.committer()?.commit(offsets).await
-    }
-
-    /// Commits for the membership as it is now.
-    ///
-    /// # Errors
-    /// If `group.id` is not set.
-    pub fn committer(&self) -> Result<Committer> {
-        let membership = self.group.as_ref().map(Group::membership).unwrap_or_default();
-        Ok(Committer::new(self.client.clone(), Arc::clone(&self.settings), membership))
-    }
-
-    /// Committed offsets, in the order asked; none where nothing was committed.
-    ///
-    /// # Errors
-    /// If the coordinator could not be asked, or refuses.
-    pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>> {
-        offsets::committed(&self.client, &self.settings, partitions).await
-    }
-
-    /// Offset of the next record that a poll gives; none while it is not known.
-    #[must_use]
-    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
-        self.fetcher.position(partition)
-    }
-
-    /// Goes on at this offset; records fetched ahead are dropped.
-    ///
-    /// # Errors
-    /// If the partition is not ours.
-    pub fn seek(&mut self, partition: &TopicPartition, offset: i64) -> Result<()> {
-        if self.fetcher.seek(partition, offset) {
-            self.held
-                .retain(|batch| batch.topic != partition.topic || batch.partition != partition.partition);
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::State,
-            format!("{partition} is not assigned to this consumer: it cannot be sought"),
-        ))
-    }
-
-    /// Gives no records of these partitions until they are resumed. Records fetched ahead are kept.
-    pub fn pause(&mut self, partitions: &[TopicPartition]) {
-        self.fetcher.set_paused(partitions, true);
-    }
-
-    /// Ends a pause.
-    pub fn resume(&mut self, partitions: &[TopicPartition]) {
-        self.fetcher.set_paused(partitions, false);
-    }
-
-    /// Records between the position and the end of the partition, as of the last answer.
-    #[must_use]
-    pub fn lag(&self, partition: &TopicPartition) -> Option<i64> {
-        self.fetcher.lag(partition)
-    }
-
-    /// Gives the partitions back to the group (static members stay), within `timeout`.
+    /// Gives the partitions back to the group and leaves it (static members stay), within `timeout`; what was given out is
+    /// committed if `enable.auto.commit` is on.
     ///
     /// # Errors
     /// The listener's.
     pub async fn close(mut self, timeout: Duration, listener: &mut dyn RebalanceListener) -> Result<()> {
-        let Some(mut group) = self.group.take() else { return Ok(()) };
-        let close = group.leave(&mut self.fetcher, listener);
-        tokio::time::timeout(timeout, close).await.unwrap_or(Ok(()))
+        tokio::time::timeout(timeout, self.give_back(listener, "the consumer is being closed"))
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    /// Leaves the group, or drops what was assigned by hand.
+    ///
+    /// # Errors
+    /// The listener's.
+    pub async fn unsubscribe(&mut self, listener: &mut dyn RebalanceListener) -> Result<()> {
+        let given = self.give_back(listener, "the consumer has unsubscribed").await;
+        self.group = None;
+        self.assign(&[]);
+        given
+    }
+
+    async fn give_back(&mut self, listener: &mut dyn RebalanceListener, reason: &'static str) -> Result<()> {
+        // fetched and not given out: somebody else reads it
+        for batch in std::mem::take(&mut self.held).iter().rev() {
+            self.fetcher.give_back(batch);
+        }
+        self.commits.settle().await;
+        match &mut self.group {
+            Some(group) => group.leave(&mut self.fetcher, listener, reason).await,
+            None => {
+                if self.settings.auto_commit.is_some() {
+                    let offsets: Vec<_> = self.fetcher.positions().collect();
+                    if let Err(error) = self.committer()?.commit(&offsets).await {
+                        tracing::warn!("offsets were not committed at the end: {error}");
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn group_changed(group: &mut Option<Group>) {
+    match group {
+        Some(group) => group.changed().await,
+        None => std::future::pending().await,
     }
 }

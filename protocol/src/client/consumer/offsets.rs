@@ -1,43 +1,53 @@
-//! Committed offsets, and offsets by time.
+//! Committed offsets: read and written at the group's coordinator.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use kafka_protocol::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use kafka_protocol::messages::{
-    BrokerId, GroupId, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest, TopicName,
+    GroupId, OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::OffsetAndMetadata;
-use super::settings::{Reset, Settings};
+use super::settings::Settings;
 use crate::client::{Client, CoordinatorKind, NodeTarget};
 use crate::wire::TopicPartition;
 use crate::{Error, ErrorCode, ErrorKind, Result};
 
-/// Newest versions that name topics; later ones want ids.
-const OFFSET_FETCH: std::ops::RangeInclusive<i16> = 1..=7;
-const OFFSET_COMMIT: std::ops::RangeInclusive<i16> = 2..=9;
-const LIST_OFFSETS: std::ops::RangeInclusive<i16> = 1..=7;
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
+/// Version 9 has member epochs (KIP-848); later ones want topic ids.
+const OFFSET_FETCH: std::ops::RangeInclusive<i16> = 5..=9;
+const OFFSET_COMMIT: std::ops::RangeInclusive<i16> = 6..=9;
+/// From this version on a request names its groups.
+const GROUPS_FROM: i16 = 8;
+const MEMBER_EPOCH_FROM: i16 = 9;
+const REQUIRE_STABLE_FROM: i16 = 7;
 
 /// Who commits: a member of a generation, or nobody in particular.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Membership {
     pub(super) member: StrBytes,
+    /// Generation, or member epoch.
     pub(super) generation: i32,
+    /// Whether it is a membership by the new protocol.
+    pub(super) by_epoch: bool,
 }
 
 impl Default for Membership {
     fn default() -> Self {
-        Self { member: StrBytes::default(), generation: -1 }
+        Self { member: StrBytes::default(), generation: -1, by_epoch: false }
     }
 }
+
+/// A membership as it is from moment to moment.
+pub(super) type LiveMembership = Arc<Mutex<Membership>>;
 
 /// Commits offsets for the membership that it was made with.
 #[derive(Debug, Clone)]
@@ -45,17 +55,21 @@ pub struct Committer {
     client: Client,
     settings: Arc<Settings>,
     membership: Membership,
+    /// The epoch of a member by the new protocol grows without anything being taken from it.
+    live: LiveMembership,
 }
 
 impl Committer {
-    pub(super) const fn new(client: Client, settings: Arc<Settings>, membership: Membership) -> Self {
-        Self { client, settings, membership }
+    pub(super) fn new(client: Client, settings: Arc<Settings>, live: LiveMembership) -> Self {
+        let membership = live.lock().clone();
+        Self { client, settings, membership, live }
     }
 
     /// Commits, and waits for the coordinator's answer; retriable errors are repeated for `default.api.timeout.ms`.
     ///
     /// # Errors
-    /// If the group has gone on without this member, or the coordinator refuses.
+    /// If the group has gone on without this member, a topic does not exist (the offsets of the others are committed), or
+    /// the coordinator refuses.
     pub async fn commit(&self, offsets: &[(TopicPartition, OffsetAndMetadata)]) -> Result<()> {
         if offsets.is_empty() {
             return Ok(());
@@ -70,128 +84,175 @@ impl Committer {
         group: &StrBytes,
         offsets: &[(TopicPartition, OffsetAndMetadata)],
     ) -> Result<()> {
-        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+        let mut topics: HashMap<&str, Vec<OffsetCommitRequestPartition>> = HashMap::new();
         for (partition, offset) in offsets {
             let entry = OffsetCommitRequestPartition::default()
                 .with_partition_index(partition.partition)
                 .with_committed_offset(offset.offset)
+                .with_committed_leader_epoch(offset.leader_epoch.unwrap_or(-1))
                 .with_committed_metadata(Some(StrBytes::from_string(offset.metadata.clone())));
-            match topics.iter_mut().find(|topic| *topic.name.0 == *partition.topic) {
-                Some(topic) => topic.partitions.push(entry),
-                None => topics.push(
-                    OffsetCommitRequestTopic::default()
-                        .with_name(topic_name(&partition.topic))
-                        .with_partitions(vec![entry]),
-                ),
-            }
+            topics.entry(&partition.topic).or_default().push(entry);
         }
-        let request = OffsetCommitRequest::default()
-            .with_group_id(GroupId(group.clone()))
-            .with_generation_id_or_member_epoch(self.membership.generation)
-            .with_member_id(self.membership.member.clone())
-            .with_group_instance_id(self.settings.instance.clone())
-            .with_retention_time_ms(-1)
-            .with_topics(topics);
+        let topic = |(name, partitions): (&str, _)| {
+            OffsetCommitRequestTopic::default().with_name(topic_name(name)).with_partitions(partitions)
+        };
+        let topics: Vec<_> = topics.into_iter().map(topic).collect();
         let node = self.client.coordinator(CoordinatorKind::Group, group).await?;
-        let answer = self.client.send_versioned(NodeTarget::Id(node), request, OFFSET_COMMIT, None).await?;
-        for topic in &answer.topics {
-            for partition in &topic.partitions {
-                check(partition.error_code, || {
-                    format!("committing the offset of {}-{}", *topic.name, partition.partition_index)
-                })?;
+        let mut membership = self.membership.clone();
+        loop {
+            let request = OffsetCommitRequest::default()
+                .with_group_id(GroupId(group.clone()))
+                .with_generation_id_or_member_epoch(membership.generation)
+                .with_member_id(membership.member.clone())
+                .with_retention_time_ms(-1)
+                .with_topics(topics.clone());
+            let instance = self.settings.instance.clone();
+            let make = |version: i16| match version >= 7 {
+                true => request.with_group_instance_id(instance),
+                false => request,
+            };
+            let answer = self.client.send_with(NodeTarget::Id(node), OFFSET_COMMIT, None, make).await?;
+            let codes = answer.topics.iter().flat_map(|topic| {
+                topic.partitions.iter().map(|of| (&topic.name, of.partition_index, of.error_code))
+            });
+            let outcome = committed_all(group, codes);
+            match &outcome {
+                Err(error) if error.code() == Some(ErrorCode::StaleMemberEpoch) => {
+                    let now = self.live.lock().clone();
+                    if !now.by_epoch || now.member != membership.member || now == membership {
+                        return outcome;
+                    }
+                    membership = now;
+                }
+                _ => return outcome,
             }
         }
-        Ok(())
     }
+}
+
+/// The outcome of a commit: the worst of its partitions.
+fn committed_all<'a>(group: &str, codes: impl Iterator<Item = (&'a TopicName, i32, i16)>) -> Result<()> {
+    let mut gone = None;
+    for (topic, partition, code) in codes {
+        match ErrorCode::try_from_code(code) {
+            None => {}
+            // waiting does not bring it back
+            Some(ErrorCode::UnknownTopicOrPartition) => {
+                let message = format!(
+                    "the offset of {}-{partition} was not committed: the topic or partition does not exist (any more); those of the others were",
+                    topic.as_str()
+                );
+                gone = Some(Error::new(ErrorKind::State, message));
+            }
+            Some(ErrorCode::FencedInstanceId) => {
+                let message = format!(
+                    "committing offsets of group {group}: another member has taken over this one's group.instance.id"
+                );
+                return Err(Error::broker(ErrorCode::FencedInstanceId, message));
+            }
+            Some(code) => {
+                let what = format!("committing the offset of {}-{partition}", topic.as_str());
+                return Err(Error::broker(code, what));
+            }
+        }
+    }
+    gone.map_or(Ok(()), Err)
 }
 
 /// Committed offsets of the group, in the order of `partitions`.
 pub(super) async fn committed(
     client: &Client,
     settings: &Settings,
+    membership: &Membership,
     partitions: &[TopicPartition],
-) -> Result<Vec<Option<i64>>> {
+) -> Result<Vec<Option<OffsetAndMetadata>>> {
+    if partitions.is_empty() {
+        return Ok(Vec::new());
+    }
     let group = settings.group()?;
     let what = format!("reading the committed offsets of group {group}");
-    retry(client, group, &what, || committed_once(client, group, partitions)).await
+    let found = retry(client, group, &what, || committed_once(client, group, membership, partitions)).await?;
+    Ok(partitions.iter().map(|name| found.get(name).cloned()).collect())
 }
+
+type Committed = HashMap<TopicPartition, OffsetAndMetadata>;
 
 async fn committed_once(
     client: &Client,
     group: &StrBytes,
+    membership: &Membership,
     partitions: &[TopicPartition],
-) -> Result<Vec<Option<i64>>> {
-    let mut topics: Vec<OffsetFetchRequestTopic> = Vec::new();
-    for partition in partitions {
-        match topics.iter_mut().find(|topic| *topic.name.0 == *partition.topic) {
-            Some(topic) => topic.partition_indexes.push(partition.partition),
-            None => topics.push(
-                OffsetFetchRequestTopic::default()
-                    .with_name(topic_name(&partition.topic))
-                    .with_partition_indexes(vec![partition.partition]),
-            ),
-        }
+) -> Result<Committed> {
+    let mut topics: HashMap<&str, Vec<i32>> = HashMap::new();
+    for name in partitions {
+        topics.entry(&name.topic).or_default().push(name.partition);
     }
     let node = client.coordinator(CoordinatorKind::Group, group).await?;
+    // an offset that a transaction is about to write must not be passed over
     let make = |version: i16| {
-        let request =
-            OffsetFetchRequest::default().with_group_id(GroupId(group.clone())).with_topics(Some(topics));
-        // an offset that a transaction is about to write must not be passed over
-        if version >= 7 { request.with_require_stable(true) } else { request }
+        let request = OffsetFetchRequest::default().with_require_stable(version >= REQUIRE_STABLE_FROM);
+        if version < GROUPS_FROM {
+            let topic = |(name, partitions): (&str, _)| {
+                OffsetFetchRequestTopic::default()
+                    .with_name(topic_name(name))
+                    .with_partition_indexes(partitions)
+            };
+            let topics = topics.into_iter().map(topic).collect();
+            return request.with_group_id(GroupId(group.clone())).with_topics(Some(topics));
+        }
+        let topic = |(name, partitions): (&str, _)| {
+            OffsetFetchRequestTopics::default().with_name(topic_name(name)).with_partition_indexes(partitions)
+        };
+        let mut of = OffsetFetchRequestGroup::default()
+            .with_group_id(GroupId(group.clone()))
+            .with_topics(Some(topics.into_iter().map(topic).collect()));
+        if version >= MEMBER_EPOCH_FROM && membership.by_epoch {
+            of = of.with_member_id(Some(membership.member.clone())).with_member_epoch(membership.generation);
+        }
+        request.with_groups(vec![of])
     };
     let answer = client.send_with(NodeTarget::Id(node), OFFSET_FETCH, None, make).await?;
-    check(answer.error_code, || format!("reading the committed offsets of group {group}"))?;
-    let mut found = vec![None; partitions.len()];
-    for topic in &answer.topics {
-        for partition in &topic.partitions {
-            check(partition.error_code, || {
-                format!("the committed offset of {}-{}", *topic.name, partition.partition_index)
-            })?;
-            let is_it = |asked: &TopicPartition| {
-                asked.partition == partition.partition_index && *asked.topic == *topic.name.0
-            };
-            if let Some(index) = partitions.iter().position(is_it).filter(|_| partition.committed_offset >= 0)
-            {
-                found[index] = Some(partition.committed_offset);
+    read_committed_offsets(group, answer)
+}
+
+fn read_committed_offsets(group: &str, answer: OffsetFetchResponse) -> Result<Committed> {
+    let what = || format!("reading the committed offsets of group {group}");
+    check(answer.error_code, what)?;
+    let mut found = Committed::new();
+    let mut take =
+        |topic: &TopicName, index: i32, offset: i64, epoch: i32, text: Option<StrBytes>, code: i16| {
+            check(code, || format!("the committed offset of {}-{index}", topic.as_str()))?;
+            if offset >= 0 {
+                let metadata = text.map(|text| text.to_string()).unwrap_or_default();
+                let leader_epoch = Some(epoch).filter(|epoch| *epoch >= 0);
+                let name = TopicPartition::new(topic.as_str(), index);
+                found.insert(name, OffsetAndMetadata { offset, metadata, leader_epoch });
+            }
+            Ok(())
+        };
+    for topic in answer.topics {
+        for of in topic.partitions {
+            let epoch = of.committed_leader_epoch;
+            take(&topic.name, of.partition_index, of.committed_offset, epoch, of.metadata, of.error_code)?;
+        }
+    }
+    for group in answer.groups {
+        check(group.error_code, what)?;
+        for topic in group.topics {
+            for of in topic.partitions {
+                let epoch = of.committed_leader_epoch;
+                take(
+                    &topic.name,
+                    of.partition_index,
+                    of.committed_offset,
+                    epoch,
+                    of.metadata,
+                    of.error_code,
+                )?;
             }
         }
     }
     Ok(found)
-}
-
-/// The offset that `auto.offset.reset` asks for.
-pub(super) async fn reset(client: &Client, settings: &Settings, partition: &TopicPartition) -> Result<i64> {
-    let timestamp = match settings.reset {
-        Reset::Earliest => EARLIEST,
-        Reset::Latest => LATEST,
-        Reset::None => {
-            let message = format!(
-                "{partition}: there is no committed offset, or it is out of range, and auto.offset.reset=none; commit one, or set earliest or latest"
-            );
-            return Err(Error::new(ErrorKind::State, message));
-        }
-    };
-    let leader = client.leader(&partition.topic, partition.partition).await?;
-    let entry = ListOffsetsPartition::default()
-        .with_partition_index(partition.partition)
-        .with_current_leader_epoch(-1)
-        .with_timestamp(timestamp);
-    let topic =
-        ListOffsetsTopic::default().with_name(topic_name(&partition.topic)).with_partitions(vec![entry]);
-    let request = ListOffsetsRequest::default()
-        .with_replica_id(BrokerId(-1))
-        .with_isolation_level(i8::from(settings.read_committed))
-        .with_topics(vec![topic]);
-    let answer = client.send_versioned(NodeTarget::Id(leader), request, LIST_OFFSETS, None).await?;
-    let found = answer.topics.first().and_then(|topic| topic.partitions.first());
-    let Some(found) = found else {
-        return Err(Error::new(
-            ErrorKind::Protocol,
-            format!("broker {leader} gave no offset of {partition}"),
-        ));
-    };
-    check(found.error_code, || format!("the offset of {partition}"))?;
-    Ok(found.offset)
 }
 
 /// Repeats what may pass, asking for the coordinator anew where it has moved.

@@ -227,6 +227,13 @@ impl GroupMember {
         }
     }
 
+    /// Waits until there is an event, and leaves it where it is. Cancel safe.
+    pub async fn ready(&self) {
+        while !self.shared.machine.lock().has_events() {
+            self.shared.news.notified().await;
+        }
+    }
+
     /// The next event, if there is one.
     #[must_use]
     pub fn try_event(&self) -> Option<GroupEvent> {

@@ -7,6 +7,8 @@ use kafka_protocol::messages::MetadataResponse;
 use uuid::Uuid;
 
 use crate::ErrorCode;
+use crate::wire::TopicPartition;
+use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};
 
 /// A broker's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +87,46 @@ impl Metadata {
     #[must_use]
     pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionMetadata> {
         self.topic(topic)?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
+    /// The same without the topics that are not wanted.
+    pub(crate) fn with_only(&self, is_wanted: impl Fn(&str) -> bool) -> Self {
+        let mut next = self.clone();
+        next.topics.retain(|name, _| is_wanted(name));
+        next.names.retain(|_, name| is_wanted(name));
+        next
+    }
+
+    /// The same with leaders that a broker has named (KIP-951); none if they say nothing new.
+    pub(crate) fn with_leaders(
+        &self,
+        leaders: &[(TopicPartition, LeaderAndEpoch)],
+        endpoints: &[NodeEndpoint],
+    ) -> Option<Self> {
+        let is_newer = |(name, of): &&(TopicPartition, LeaderAndEpoch)| {
+            let known = self.partition(&name.topic, name.partition);
+            known.is_some_and(|known| known.leader_epoch < of.leader_epoch)
+        };
+        let newer: Vec<_> = leaders.iter().filter(is_newer).collect();
+        if newer.is_empty() {
+            return None;
+        }
+        let mut next = self.clone();
+        for (name, of) in newer {
+            let Some(topic) = next.topics.get_mut(&name.topic).map(Arc::make_mut) else { continue };
+            let index = usize::try_from(name.partition).ok();
+            if let Some(partition) = index.and_then(|index| topic.partitions.get_mut(index)) {
+                (partition.leader, partition.leader_epoch) = (of.leader_id, of.leader_epoch);
+                partition.error = None;
+            }
+        }
+        for endpoint in endpoints {
+            let Ok(port) = u16::try_from(endpoint.port) else { continue };
+            let rack = endpoint.rack.as_ref().map(ToString::to_string);
+            let node = Node { id: endpoint.node_id, host: endpoint.host.to_string(), port, rack };
+            next.nodes.insert(node.id, node);
+        }
+        Some(next)
     }
 
     /// The next snapshot: brokers from `answer`, topics replaced where the answer has them. Epochs never go back
@@ -171,5 +213,39 @@ fn topic_metadata(
         is_internal: topic.is_internal,
         partitions,
         error: ErrorCode::try_from_code(topic.error_code),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_a_broker_names_is_taken_if_it_is_newer() {
+        let partition = PartitionMetadata {
+            leader: 1,
+            leader_epoch: 5,
+            replicas: Vec::new(),
+            in_sync_replicas: Vec::new(),
+            error: None,
+        };
+        let name: Arc<str> = Arc::from("t");
+        let topic = TopicMetadata {
+            name: Arc::clone(&name),
+            id: Uuid::from_u128(7),
+            is_internal: false,
+            partitions: vec![partition],
+            error: None,
+        };
+        let known = Metadata { topics: [(Arc::clone(&name), Arc::new(topic))].into(), ..Metadata::default() };
+        let of =
+            |leader_epoch| [(TopicPartition::new("t", 0), LeaderAndEpoch { leader_id: 2, leader_epoch })];
+        let endpoint = NodeEndpoint { node_id: 2, host: "two".to_owned().into(), port: 9092, rack: None };
+        assert!(known.with_leaders(&of(5), &[]).is_none());
+        let next = known.with_leaders(&of(6), &[endpoint]).unwrap();
+        assert_eq!(next.partition("t", 0).map(|of| (of.leader, of.leader_epoch)), Some((2, 6)));
+        assert_eq!(next.nodes[&2].host, "two");
+        assert!(known.with_leaders(&[(TopicPartition::new("u", 0), of(9)[0].1)], &[]).is_none());
+        assert!(next.with_only(|name| name != "t").topics.is_empty());
     }
 }
