@@ -1,6 +1,8 @@
 //! The `aqueduct` binary: reads the command line and the files it names, and hands over to the crates that do the work.
 
+mod distributed;
 mod dry_run;
+mod listeners;
 mod logging;
 mod plugins;
 mod quickstart;
@@ -26,6 +28,8 @@ struct Cli {
 enum Command {
     /// Run a standalone worker, with the files of the JVM's connect-standalone.
     Standalone(standalone::Arguments),
+    /// Run a worker of a group, with the file of the JVM's connect-distributed; JVM workers may be in the same group.
+    Distributed(distributed::Arguments),
     /// A broker, a worker and a sample flow in one process, to look at.
     Quickstart(quickstart::Arguments),
     /// Run the embedded single-node broker, for development only.
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Plugins => plugins::print().map(done),
         Command::DryRun(arguments) => dry_run::run(&arguments),
         Command::Standalone(arguments) => block_on(standalone::run(arguments)).map(done),
+        Command::Distributed(arguments) => block_on(distributed::run(arguments)).map(done),
         Command::Quickstart(arguments) => block_on(quickstart::run(arguments)).map(done),
         Command::Broker { arguments } => block_on(broker(arguments)).map(done),
     };

@@ -161,7 +161,7 @@ fn connectors(folder: &Folder, topic: &str) -> Vec<ConnectorFile> {
 }
 
 fn introduce(folder: &Folder, bootstrap: &str, topic: &str, worker: &Running) {
-    let rest = worker.addresses();
+    let rest = &worker.addresses;
     let input = folder.input();
     println!("A file that grows  {}", input.display());
     println!("  → topic          {topic} on {bootstrap}");

@@ -1,6 +1,5 @@
 //! `aqueduct standalone worker.properties connector1.properties connector2.json …`
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,11 +9,10 @@ use aqueduct_engine::herder::{
     ConnectorFile, Herder, PutMode, StandaloneHerder, read_connector, read_properties,
 };
 use aqueduct_engine::loggers::Loggers;
-use aqueduct_engine::rest::{self, Api};
 use aqueduct_engine::store::FileOffsetStore;
 use aqueduct_engine::worker::{StatusBoard, Worker, WorkerConfig};
-use tokio::net::{TcpListener, lookup_host};
 
+use crate::listeners::{Addresses, Listeners};
 use crate::signals::Shutdown;
 use crate::{Failure, logging};
 
@@ -38,11 +36,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let connectors =
         arguments.connectors.iter().map(|path| read_connector(path)).collect::<Result<Vec<_>, _>>()?;
     let worker = Running::start(config, aqueduct_connectors::registry(), &shutdown).await?;
-    tracing::info!(
-        millis = begun.elapsed().as_millis() as u64,
-        "REST is answering on {}",
-        worker.addresses()
-    );
+    tracing::info!(millis = begun.elapsed().as_millis() as u64, "REST is answering on {}", worker.addresses);
     worker.create(connectors).await?;
     shutdown.requested().await;
     tracing::info!("stopping: flushing and committing; a second signal stops at once");
@@ -54,7 +48,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 /// A worker with its herder and REST.
 pub(crate) struct Running {
     pub(crate) herder: Arc<dyn Herder>,
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Addresses,
 }
 
 impl Running {
@@ -64,31 +58,14 @@ impl Running {
         registry: Registry,
         shutdown: &Shutdown,
     ) -> Result<Running, Failure> {
-        let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            listeners.push(bind(listener).await?);
-        }
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-        if let Some(address) = addresses.first().filter(|_| config.advertised.ends_with(":0")) {
-            config.advertised = format!("{}:{}", config.advertised.trim_end_matches(":0"), address.port());
-        }
+        let listeners = Listeners::bind(&mut config).await?;
         let offsets = FileOffsetStore::open(config.offset_file()?)?;
         let worker_id: Arc<str> = Arc::from(config.advertised.as_str());
         let statuses = StatusBoard::new(&worker_id);
         let board = Arc::new(statuses.clone());
         let worker = Worker::new(config, registry, Arc::new(offsets), board, Loggers::default());
         let herder: Arc<dyn Herder> = Arc::new(StandaloneHerder::start(worker, statuses));
-        for listener in listeners {
-            let api = Api { herder: Arc::clone(&herder), worker_id: Arc::clone(&worker_id), secure: false };
-            let mut shutdown = shutdown.clone();
-            tokio::spawn(async move {
-                if let Err(error) =
-                    rest::serve(listener, api, async move { shutdown.requested().await }).await
-                {
-                    tracing::error!("REST has ended: {error}");
-                }
-            });
-        }
+        let addresses = listeners.serve(&herder, &worker_id, shutdown);
         Ok(Running { herder, addresses })
     }
 
@@ -101,31 +78,5 @@ impl Running {
             tracing::info!(connector = name, "Created connector {name}");
         }
         Ok(())
-    }
-
-    /// Where REST listens, for people.
-    pub(crate) fn addresses(&self) -> String {
-        let urls: Vec<String> = self.addresses.iter().map(|address| format!("http://{address}")).collect();
-        urls.join(", ")
-    }
-}
-
-async fn bind(listener: &str) -> Result<TcpListener, Failure> {
-    let address = if listener.starts_with(':') { format!("[::]{listener}") } else { listener.to_owned() };
-    let failed = |error: std::io::Error| {
-        format!(
-            "listeners=http://{listener}: cannot listen there: {error}; choose another port, or stop what uses it"
-        )
-    };
-    let bound = match lookup_host(&address).await.map_err(failed)?.next() {
-        Some(address) => TcpListener::bind(address).await,
-        None => return Err(format!("listeners=http://{listener}: no such host").into()),
-    };
-    match bound {
-        // no IPv6 on this machine
-        Err(error) if listener.starts_with(':') && error.kind() != std::io::ErrorKind::AddrInUse => {
-            Ok(TcpListener::bind(format!("0.0.0.0{listener}")).await.map_err(failed)?)
-        }
-        bound => Ok(bound.map_err(failed)?),
     }
 }

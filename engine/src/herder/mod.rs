@@ -15,7 +15,6 @@
 
 mod api;
 mod connector_file;
-#[allow(dead_code)] // the herder on top of it follows
 mod distributed;
 mod error;
 mod standalone;
@@ -26,6 +25,7 @@ use crate::worker::Worker;
 
 pub use api::{ForwardAnswer, ForwardRequest, Herder, InternalRequest, Reply};
 pub use connector_file::{ConnectorFile, FileError, read_connector, read_properties};
+pub use distributed::{DistributedHerder, StartError};
 pub use error::HerderError;
 pub use standalone::StandaloneHerder;
 pub use view::{

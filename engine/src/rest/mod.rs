@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::herder::{Health, Herder};
 use answer::{Answer, json_answer};
+pub(crate) use forward::percent_encode;
 
 /// The version of Kafka Connect whose API this is; clients and user interfaces read it.
 pub const CONNECT_VERSION: &str = "4.3.1";

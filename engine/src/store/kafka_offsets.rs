@@ -7,10 +7,9 @@ use parking_lot::Mutex;
 
 use super::kafka_log::{KafkaLog, LogReader, LogRecord};
 use super::offset_table::{OffsetTable, encode_value};
-use super::storage_topic::{Storage, StorageTopic};
+use super::storage_topic::StorageTopic;
 use super::{OffsetStore, StoreError};
-use crate::connector::{BoxFuture, ConfigMap, OffsetMap};
-use crate::worker::WorkerConfigError;
+use crate::connector::{BoxFuture, OffsetMap};
 
 /// Offsets in the worker's compacted topic, in the JVM's records. What other workers write is seen at the next read, which
 /// first reads the topic to its end.
@@ -42,11 +41,6 @@ impl LogReader for Reader {
 }
 
 impl KafkaOffsetStore {
-    /// The topic that the worker's properties name; checked before anything is connected.
-    pub(crate) fn topic(properties: &ConfigMap) -> Result<StorageTopic, WorkerConfigError> {
-        StorageTopic::from_properties(Storage::Offset, properties)
-    }
-
     /// Creates the topic if it is missing, and reads it whole.
     pub(crate) async fn open(
         topic: StorageTopic,

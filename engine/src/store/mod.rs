@@ -1,27 +1,28 @@
 //! Where the worker keeps what must survive it.
 
-#[allow(dead_code)] // the herder on top of it follows
 mod config;
 mod file;
 mod java_map;
-#[allow(dead_code)] // the herder on top of it follows
 mod kafka_log;
-#[allow(dead_code)] // the herder on top of it follows
 mod kafka_offsets;
-#[allow(dead_code)] // the herder on top of it follows
 mod kafka_status;
 mod offset_table;
-#[allow(dead_code)] // the herder on top of it follows
 mod status;
-#[allow(dead_code)] // the herder on top of it follows
 mod storage_topic;
 
 use std::sync::Arc;
 
 use crate::connector::{BoxFuture, OffsetMap};
 
+pub(crate) use config::{
+    ClusterConfig, ConfigRecord, ConfigStore, ConnectorConfig, RestartRequest, SessionKey,
+};
 pub use file::FileOffsetStore;
 pub use java_map::JavaMapError;
+pub use kafka_offsets::KafkaOffsetStore;
+pub(crate) use kafka_status::KafkaStatusStore;
+pub(crate) use status::{KnownStatus, StatusRecord, TopicSeen, WorkerStatus, may_write_safely};
+pub(crate) use storage_topic::{Storage, StorageTopic};
 
 /// An error of a store: what could not be read or written, and why.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,18 @@ pub enum StoreError {
         /// The offending member.
         field: String,
     },
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
 }
 
 /// Source offsets: for each connector a map from source partition to source offset.

@@ -173,13 +173,7 @@ pub(crate) fn validate(
         ));
     };
     let Some(plugin) = registry.find(class) else {
-        return Err(HerderError::new(
-            400,
-            format!(
-                "Failed to find any class that implements Connector and which name matches {class}, available connectors are: {}",
-                available(registry)
-            ),
-        ));
+        return Err(HerderError::new(400, unknown_class(registry, &config).to_string()));
     };
     let mut errors: Vec<String> = COMMON.validate(&config).into_iter().map(|error| error.message).collect();
     if plugin.kind() == ConnectorKind::Sink {
@@ -236,6 +230,15 @@ fn with_cause(error: &crate::connector::ConnectError) -> String {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
+}
+
+/// The error of a connector whose class this worker does not have.
+pub(crate) fn unknown_class(registry: &Registry, config: &ConfigMap) -> crate::connector::ConnectError {
+    let class = config.get("connector.class").map(|class| class.trim()).unwrap_or_default();
+    crate::connector::ConnectError::fatal(format!(
+        "Failed to find any class that implements Connector and which name matches {class}, available connectors are: {}",
+        available(registry)
+    ))
 }
 
 /// Names only: values may be secrets.
