@@ -84,9 +84,13 @@ fn twos_complement(digits: impl Iterator<Item = u8>, negative: bool) -> Vec<u8> 
             carry = over;
         }
     }
-    let redundant = |pair: &[u8]| (pair[0] == 0 && pair[1] < 0x80) || (pair[0] == 0xff && pair[1] >= 0x80);
-    let skip = bytes.windows(2).take_while(|pair| redundant(pair)).count();
-    bytes.split_off(skip)
+    bytes.split_off(redundant_sign_bytes(&bytes))
+}
+
+/// Leading bytes of a two's complement number that only repeat its sign.
+pub(crate) fn redundant_sign_bytes(bytes: &[u8]) -> usize {
+    let redundant = |pair: &&[u8]| (pair[0] == 0 && pair[1] < 0x80) || (pair[0] == 0xff && pair[1] >= 0x80);
+    bytes.windows(2).take_while(redundant).count()
 }
 
 /// The integer part's low 64 bits, as `BigDecimal.longValue()`.

@@ -19,7 +19,7 @@ pub use batch::{
     TopicId,
 };
 pub use constant::Constant;
-pub(crate) use decimal::{DecimalText, low_bits, parse_decimal};
+pub(crate) use decimal::{DecimalText, low_bits, parse_decimal, redundant_sign_bytes};
 pub use error::{RecordError, Stage};
 pub(crate) use java::append_java_string;
 pub use java::{decimal_string, java_double, java_float, java_string};

@@ -42,10 +42,7 @@ impl Envelopes {
         }
         let parts = Parts::of(&mut reader.scanner)?;
         let text = reader.scanner.text;
-        let mut json = serde_json::Deserializer::from_slice(&text[parts.schema.clone()]);
-        json.disable_recursion_limit(); // the scanner has bounded the nesting
-        let json: serde_json::Value = serde::Deserialize::deserialize(&mut json)
-            .map_err(|_| ReadError::data("the schema of the envelope cannot be read"))?;
+        let json = Scanner::new(&text[..parts.schema.end], parts.schema.start).tree(1)?;
         let schema = schema::parse(&json, reader.options).map_err(ReadError::Data)?;
         let plan = schema.map(|schema| Arc::new(Plan::new(&schema)));
         let end = reader.scanner.at;

@@ -10,6 +10,7 @@ mod number;
 mod read;
 mod scan;
 mod schema;
+mod tree;
 mod untyped;
 mod write;
 
@@ -237,9 +238,10 @@ fn fixed_schema(text: &str, options: ReadOptions) -> Result<Option<read::Plan>, 
     let invalid = |failure: Failure| {
         ConfigError::new(CONTENT, format!("{CONTENT}: {}", failure.message)).of_class(failure.java_class)
     };
-    let json = serde_json::from_str(text).map_err(|error| {
+    let json = Scanner::new(text.as_bytes(), 0).tree(0).map_err(|error| {
         invalid(Failure::data(format!(
-            "Failed to parse schema in converter config due to serialization error: {error}"
+            "Failed to parse schema in converter config due to serialization error: at byte {}: {}",
+            error.at, error.what
         )))
     })?;
     let schema = schema::parse(&json, options).map_err(invalid)?;

@@ -89,6 +89,15 @@ impl Number<'_> {
         }
     }
 
+    /// As a leaf of a tree, with the zeros gone that serde does not know before a number.
+    pub(super) fn tree(&self) -> serde_json::Value {
+        let (sign, digits) = self.text.split_at(usize::from(self.text.starts_with('-')));
+        let zeros = digits.bytes().zip(digits.bytes().skip(1));
+        let zeros = zeros.take_while(|(zero, next)| *zero == b'0' && next.is_ascii_digit()).count();
+        let text = [sign, &digits[zeros..]].concat();
+        text.parse().map_or(serde_json::Value::Null, serde_json::Value::Number)
+    }
+
     /// The number, if it is whole and fits 64 bits.
     pub(super) fn exact(&self) -> Option<i64> {
         if self.fraction { None } else { self.text.parse().ok() }

@@ -8,6 +8,7 @@ use super::scan::{Kind, Malformed, Scanner, Text};
 use crate::converter::Failure;
 use crate::data::{
     Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, Span, TIME, TIMESTAMP, Type, Value, parse_decimal,
+    redundant_sign_bytes,
 };
 
 /// Milliseconds of a day.
@@ -435,7 +436,9 @@ impl Reader<'_> {
                 let bytes = self.base64(WRONG)?;
                 let scale = plan.schema.parameters.get("scale").and_then(|scale| scale.parse().ok());
                 let scale = scale.filter(|_| bytes.len > 0).ok_or_else(|| ReadError::data(WRONG))?;
-                Ok(self.decimal(bytes, scale))
+                let skipped = redundant_sign_bytes(self.batch.bytes(bytes)) as u32;
+                let shortest = Span { offset: bytes.offset + skipped, len: bytes.len - skipped, ..bytes };
+                Ok(self.decimal(shortest, scale))
             }
             (Logical::Decimal, _) => Err(ReadError::data(format!(
                 "Invalid type for Decimal, underlying representation should be numeric or bytes but was {}",
