@@ -71,7 +71,7 @@ pub(super) async fn list_once(
         let by_name = answer.map(by_name);
         for (index, (name, _), _) in asked {
             found[index] = Some(match &by_name {
-                Ok(answers) => answers.get(&(&name)).cloned().unwrap_or_else(|| missing(&name)),
+                Ok(answers) => answers.get(&name).cloned().unwrap_or_else(|| missing(&name)),
                 Err(error) => Err(error.clone()),
             });
         }
