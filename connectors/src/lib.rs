@@ -3,6 +3,8 @@
 //! They use the engine's public traits only, as a user's own crate would.
 
 mod file;
+mod postgres;
+mod postgres_cdc;
 
 use std::sync::Arc;
 
@@ -10,5 +12,9 @@ use aqueduct_engine::connector::Registry;
 
 /// Every connector of this crate.
 pub fn registry() -> Registry {
-    Registry::new(vec![Arc::new(file::FileStreamSource), Arc::new(file::FileStreamSink)])
+    Registry::new(vec![
+        Arc::new(file::FileStreamSource),
+        Arc::new(file::FileStreamSink),
+        Arc::new(postgres_cdc::PostgresCdc),
+    ])
 }
