@@ -126,6 +126,13 @@ pub enum Validator {
     OneOfIgnoringCase(&'static [&'static str]),
     /// Not empty.
     NonEmpty,
+    /// A list with something in it.
+    NonEmptyList,
+    /// A list of names: none empty, no two the same, and at least one unless `empty`.
+    Names {
+        /// Whether there may be none at all.
+        empty: bool,
+    },
     /// Says what is wrong with a value, if something is.
     Check(fn(&str) -> Option<String>),
 }
@@ -214,9 +221,14 @@ impl ConfigKey {
     /// # Errors
     /// Names key, value and what is allowed. A password is not shown.
     pub fn check<'a>(&self, value: &'a str) -> Result<&'a str, ConfigError> {
+        self.check_as(self.name, value)
+    }
+
+    /// [`Self::check`] under another name: that of a transform's key within its connector's configuration.
+    fn check_as<'a>(&self, name: &str, value: &'a str) -> Result<&'a str, ConfigError> {
         let trimmed = if self.kind == ConfigType::Password { value } else { value.trim() };
         let shown = if self.kind == ConfigType::Password { "[hidden]" } else { trimmed };
-        let invalid = |why: String| ConfigError::invalid(self.name, shown, why);
+        let invalid = |why: String| ConfigError::invalid(name, shown, why);
         let whole = |type_name: &str, min: i64, max: i64| match trimmed.parse::<i64>() {
             Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
             _ => Err(invalid(format!("Not a number of type {type_name}"))),
@@ -236,7 +248,14 @@ impl ConfigKey {
             }
             _ => None,
         };
-        self.validate(trimmed, number).map_or(Ok(trimmed), |why| Err(invalid(why)))
+        if let Validator::Names { empty } = self.validator {
+            return names_error(self.name, trimmed, empty)
+                .map_or(Ok(trimmed), |message| Err(ConfigError::new(name, message)));
+        }
+        // Validators name the key as its plugin does, without a prefix.
+        self.validate(trimmed, number).map_or(Ok(trimmed), |why| {
+            Err(ConfigError { key: name.to_owned(), ..ConfigError::invalid(self.name, shown, why) })
+        })
     }
 
     fn validate(&self, value: &str, number: Option<i64>) -> Option<String> {
@@ -252,10 +271,27 @@ impl ConfigKey {
                 (!allowed.iter().any(|one| one.eq_ignore_ascii_case(value)))
                     .then(|| format!("String must be one of (case insensitive): {}", allowed.join(", ")))
             }
+            Validator::Names { .. } => None,
+            Validator::NonEmptyList => value.is_empty().then(|| "Empty list".to_owned()),
             Validator::NonEmpty => value.is_empty().then(|| "String must be non-empty".to_owned()),
             Validator::Check(check) => check(value),
         }
     }
+}
+
+/// What is wrong with a list of names.
+fn names_error(key: &str, value: &str, empty: bool) -> Option<String> {
+    if value.is_empty() {
+        let message =
+            format!("Configuration '{key}' must not be empty. Valid values include: any non-empty value");
+        return (!empty).then_some(message);
+    }
+    let names: Vec<&str> = value.split(',').map(str::trim).collect();
+    if names.iter().enumerate().any(|(at, name)| names[..at].contains(name)) {
+        return Some(format!("Configuration '{key}' values must not be duplicated."));
+    }
+    let is_blank = names.iter().any(|name| name.is_empty());
+    is_blank.then(|| format!("Configuration '{key}' values must not be empty."))
 }
 
 /// A plugin's table.
@@ -275,10 +311,19 @@ impl ConfigDef {
     /// Every error of a configuration, in the order of the table.
     #[must_use]
     pub fn validate(&self, config: &ConfigMap) -> Vec<ConfigError> {
-        let check = |key: &ConfigKey| match config.get(key.name) {
-            Some(value) => key.check(value).err(),
-            None if key.default.is_none() => Some(ConfigError::missing(key.name)),
-            None => None,
+        self.validate_below("", config)
+    }
+
+    /// [`Self::validate`] of keys that have a prefix in the configuration, such as `transforms.alias.`.
+    #[must_use]
+    pub fn validate_below(&self, prefix: &str, config: &ConfigMap) -> Vec<ConfigError> {
+        let check = |key: &ConfigKey| {
+            let name = format!("{prefix}{}", key.name);
+            match config.get(&name) {
+                Some(value) => key.check_as(&name, value).err(),
+                None if key.default.is_none() => Some(ConfigError::missing(&name)),
+                None => None,
+            }
         };
         self.keys.iter().filter_map(check).collect()
     }
@@ -288,11 +333,20 @@ impl ConfigDef {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(&self, config: &ConfigMap) -> Result<ParsedConfig, ConfigError> {
-        if let Some(error) = self.validate(config).into_iter().next() {
+        self.parse_below("", config)
+    }
+
+    /// [`Self::parse`] of keys that have a prefix in the configuration; the result has them without.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn parse_below(&self, prefix: &str, config: &ConfigMap) -> Result<ParsedConfig, ConfigError> {
+        if let Some(error) = self.validate_below(prefix, config).into_iter().next() {
             return Err(error);
         }
         let value = |key: &ConfigKey| {
-            let given = config.get(key.name).map(|value| key.check(value).unwrap_or_default().to_owned());
+            let given = config.get(&format!("{prefix}{}", key.name));
+            let given = given.map(|value| key.check(value).unwrap_or_default().to_owned());
             let default = key.default.filter(|_| !key.null_default).map(str::to_owned);
             Some((key.name, given.or(default)?))
         };
@@ -338,5 +392,17 @@ impl ParsedConfig {
             None | Some("") => Vec::new(),
             Some(text) => text.split(',').map(str::trim).collect(),
         }
+    }
+
+    /// A list without repetitions, as Kafka 4.2 and newer read most lists; the first one of each stays.
+    #[must_use]
+    pub fn set(&self, key: &str) -> Vec<&str> {
+        let mut unique = Vec::new();
+        for item in self.list(key) {
+            if !unique.contains(&item) {
+                unique.push(item);
+            }
+        }
+        unique
     }
 }

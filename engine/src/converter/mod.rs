@@ -13,8 +13,6 @@ mod string;
 pub use codec::{Codec, Failure, Written};
 pub use encoded::{Encoded, Slot};
 
-pub(crate) use crate::data::parse_decimal as decimal_text;
-
 use crate::config::{ConfigError, ConfigMap};
 use crate::data::{Batch, Side, Stage};
 

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::Transform;
+use super::class::create;
 use super::predicate::Predicate;
-use super::{Transform, create};
-use crate::config::{ConfigError, ConfigMap, with_prefix};
+use crate::config::{ConfigError, ConfigMap};
 use crate::data::{Batch, RecordState};
 
 struct Step {
@@ -20,17 +21,17 @@ pub struct Chain {
     rows: Vec<u32>,
 }
 
-/// The aliases of a list key: at least one character each, no two the same.
+/// The aliases of a list key, no two the same. An empty one stays: its class is then missing.
 fn aliases(config: &ConfigMap, key: &str) -> Result<Vec<String>, ConfigError> {
     let text = config.get(key).map(|text| text.trim()).unwrap_or_default();
     let mut aliases: Vec<String> = Vec::new();
-    for alias in text.split(',').map(str::trim).filter(|alias| !alias.is_empty()) {
+    if text.is_empty() {
+        return Ok(aliases);
+    }
+    for alias in text.split(',').map(str::trim) {
         if aliases.iter().any(|known| known == alias) {
-            return Err(ConfigError::invalid(
-                key,
-                format!("[{}]", text.replace(',', ", ")),
-                "Duplicate alias provided.",
-            ));
+            let list = text.replace(',', ", ");
+            return Err(ConfigError::invalid(key, format!("[{list}]"), "Duplicate alias provided."));
         }
         aliases.push(alias.to_owned());
     }
@@ -43,23 +44,28 @@ impl Chain {
     /// # Errors
     /// Names the key that is missing or wrong.
     pub fn from_config(config: &ConfigMap) -> Result<Self, ConfigError> {
+        let class = |prefix: &str| {
+            let key = format!("{prefix}type");
+            config.get(&key).map(|class| class.trim()).unwrap_or_default().to_owned()
+        };
         let mut predicates = HashMap::new();
-        for alias in aliases(config, "predicates")? {
-            let key = format!("predicates.{alias}.type");
-            let class = config.get(&key).ok_or_else(|| ConfigError::missing(&key))?;
-            let own = with_prefix(config, &format!("predicates.{alias}."));
-            predicates.insert(alias, Predicate::create(&key, class.trim(), &own)?);
-        }
+        let predicate_aliases = aliases(config, "predicates")?;
         let mut steps = Vec::new();
         for alias in aliases(config, "transforms")? {
-            let own = with_prefix(config, &format!("transforms.{alias}."));
-            let key = format!("transforms.{alias}.type");
-            let class = own.get("type").ok_or_else(|| ConfigError::missing(&key))?;
-            let transform = create(&key, class.trim(), &own)?;
-            let predicate = step_predicate(&alias, &own, &predicates)?;
-            steps.push(Step { transform, predicate });
+            let prefix = format!("transforms.{alias}.");
+            let transform = create(&prefix, &class(&prefix), config)?;
+            steps.push((alias, transform));
         }
-        Ok(Self { steps, rows: Vec::new() })
+        for alias in predicate_aliases {
+            let prefix = format!("predicates.{alias}.");
+            let predicate = Predicate::create(&prefix, &class(&prefix), config)?;
+            predicates.insert(alias, predicate);
+        }
+        let step = |(alias, transform): (String, Box<dyn Transform>)| {
+            Ok(Step { predicate: step_predicate(&alias, config, &predicates)?, transform })
+        };
+        let steps: Result<Vec<Step>, ConfigError> = steps.into_iter().map(step).collect();
+        Ok(Self { steps: steps?, rows: Vec::new() })
     }
 
     /// Whether there is nothing to do.
@@ -91,20 +97,20 @@ impl Chain {
 
 fn step_predicate(
     alias: &str,
-    own: &ConfigMap,
+    config: &ConfigMap,
     predicates: &HashMap<String, Predicate>,
 ) -> Result<Option<(Predicate, bool)>, ConfigError> {
     let negate_key = format!("transforms.{alias}.negate");
     let predicate_key = format!("transforms.{alias}.predicate");
-    let negate = match own.get("negate").map(|text| text.trim()) {
-        None => None,
-        Some(text) if text.eq_ignore_ascii_case("true") => Some(true),
-        Some(text) if text.eq_ignore_ascii_case("false") => Some(false),
-        Some(text) => {
-            return Err(ConfigError::invalid(&negate_key, text, "Expected value to be either true or false"));
-        }
-    };
-    match (own.get("predicate").map(|name| name.trim()), negate) {
+    let negate = config.get(&negate_key);
+    if let Some(text) = negate
+        && !["true", "false"].iter().any(|word| word.eq_ignore_ascii_case(text.trim()))
+    {
+        return Err(ConfigError::invalid(&negate_key, text, "Expected value to be either true or false"));
+    }
+    // Connect reads both without trimming them.
+    let negate_is = negate.is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    match (config.get(&predicate_key), negate) {
         (None, None) => Ok(None),
         (None, Some(_)) => Err(ConfigError::new(
             &negate_key,
@@ -113,8 +119,8 @@ fn step_predicate(
                  negated."
             ),
         )),
-        (Some(name), negate) => match predicates.get(name) {
-            Some(predicate) => Ok(Some((predicate.clone(), negate.unwrap_or(false)))),
+        (Some(name), _) => match predicates.get(name) {
+            Some(predicate) => Ok(Some((predicate.clone(), negate_is))),
             None => Err(ConfigError::invalid(
                 &predicate_key,
                 name,

@@ -1,9 +1,16 @@
 //! `Filter`: drops what it sees; its predicate decides what that is.
 
 use super::Transform;
-use crate::data::{Batch, RecordState};
+use crate::config::{ConfigDef, ConfigError, ParsedConfig};
+use crate::data::{Batch, RecordState, Side};
 
-pub(super) struct Filter;
+pub(super) static DEF: ConfigDef = ConfigDef { keys: &[] };
+
+pub(super) fn make(_: &ParsedConfig, _: Side) -> Result<Box<dyn Transform>, ConfigError> {
+    Ok(Box::new(Filter))
+}
+
+struct Filter;
 
 impl Transform for Filter {
     fn apply(&mut self, batch: &mut Batch, rows: &[u32]) {

@@ -1,11 +1,33 @@
 //! `InsertField`: fields from the record's metadata, or a constant.
 
-use super::field_plan::{Operand, field_value, operand, replaces_null};
-use super::{PlanCache, Transform, data_error};
-use crate::config::{ConfigError, ConfigMap};
-use crate::data::{Batch, Record, Schema, SchemaBuilder, SchemaRef, Side, Span, TopicId, Type, Value};
+use super::field_plan::{
+    Copies, MapBuilder, Operand, PlanCache, REPLACE_NULL, REPLACE_NULL_KEY, Target, Text, check_fields,
+    each_row, operand, schema_of,
+};
+use super::{Transform, data_error};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig};
+use crate::data::{
+    Batch, Range32, Record, RecordError, Schema, SchemaBuilder, SchemaRef, Side, Span, TopicId, Type, Value,
+};
 
 const PURPOSE: &str = "field insertion";
+
+/// A key that names a field to insert.
+const fn field(name: &'static str, doc: &'static str) -> ConfigKey {
+    ConfigKey::nullable(name, ConfigType::String, Importance::Medium, doc)
+}
+
+pub(super) static DEF: ConfigDef = ConfigDef {
+    keys: &[
+        field("topic.field", "Field name for the topic. Suffix ! makes a required field, ? an optional one."),
+        field("partition.field", "Field name for the partition; suffixes as of topic.field."),
+        field("offset.field", "Field name for the offset, of sinks only; suffixes as of topic.field."),
+        field("timestamp.field", "Field name for the timestamp; suffixes as of topic.field."),
+        field("static.field", "Field name for a constant; suffixes as of topic.field."),
+        field("static.value", "The constant."),
+        REPLACE_NULL_KEY,
+    ],
+};
 
 /// What is inserted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,208 +41,172 @@ enum Source {
 
 struct Insertion {
     source: Source,
-    name: String,
+    name: Text,
     optional: bool,
 }
 
-struct Plan {
-    schema: Result<SchemaRef, String>,
+pub(super) fn make(config: &ParsedConfig, side: Side) -> Result<Box<dyn Transform>, ConfigError> {
+    let sources = [
+        ("topic.field", Source::Topic),
+        ("partition.field", Source::Partition),
+        ("offset.field", Source::Offset),
+        ("timestamp.field", Source::Timestamp),
+        ("static.field", Source::Static),
+    ];
+    let insertion = |(key, source)| {
+        let spec = config.string(key)?;
+        let (name, optional) = match spec.strip_suffix('!') {
+            Some(name) => (name, false),
+            None => (spec.strip_suffix('?').unwrap_or(spec), true),
+        };
+        Some(Insertion { source, name: Text::new(name), optional })
+    };
+    let insertions: Vec<Insertion> = sources.into_iter().filter_map(insertion).collect();
+    if insertions.is_empty() {
+        return Err(ConfigError::new("", "No field insertion configured"));
+    }
+    let constant = config.string("static.value");
+    if constant.is_none() && insertions.iter().any(|insertion| insertion.source == Source::Static) {
+        return Err(ConfigError::invalid("static.value", "null", "No value specified for static field"));
+    }
+    Ok(Box::new(InsertField {
+        side,
+        insertions,
+        metadata: Metadata { constant: Text::new(constant.unwrap_or_default()), topics: Vec::new() },
+        replace_null: config.boolean(REPLACE_NULL),
+        plans: PlanCache::default(),
+        map: MapBuilder::default(),
+    }))
 }
 
-pub(super) struct InsertField {
-    side: Side,
-    insertions: Vec<Insertion>,
-    constant: String,
-    replace_null: bool,
-    plans: PlanCache<Plan>,
-    /// Text that is in the batch already: the constant, names of the map way, topics.
-    constant_span: Option<Span>,
-    name_spans: Vec<Span>,
-    topic_spans: Vec<(TopicId, Span)>,
-    scratch: Vec<Value>,
+/// What is known of records beside their fields; texts are put once into each batch.
+struct Metadata {
+    constant: Text,
+    topics: Vec<(TopicId, Span)>,
 }
 
-impl InsertField {
-    pub(super) fn new(config: &ConfigMap, side: Side) -> Result<Self, ConfigError> {
-        let sources = [
-            ("topic.field", Source::Topic),
-            ("partition.field", Source::Partition),
-            ("offset.field", Source::Offset),
-            ("timestamp.field", Source::Timestamp),
-            ("static.field", Source::Static),
-        ];
-        let mut insertions = Vec::new();
-        for (key, source) in sources {
-            let Some(spec) = config.get(key).map(|spec| spec.trim()) else { continue };
-            let (name, optional) = match spec.strip_suffix('!') {
-                Some(name) => (name, false),
-                None => (spec.strip_suffix('?').unwrap_or(spec), true),
-            };
-            insertions.push(Insertion { source, name: name.to_owned(), optional });
-        }
-        if insertions.is_empty() {
-            return Err(ConfigError::new("", "No field insertion configured"));
-        }
-        let constant = config.get("static.value");
-        if constant.is_none() && insertions.iter().any(|insertion| insertion.source == Source::Static) {
-            return Err(ConfigError::invalid("static.value", "null", "No value specified for static field"));
-        }
-        Ok(Self {
-            side,
-            insertions,
-            constant: constant.map(|text| text.trim().to_owned()).unwrap_or_default(),
-            replace_null: replaces_null(config)?,
-            plans: PlanCache::default(),
-            constant_span: None,
-            name_spans: Vec::new(),
-            topic_spans: Vec::new(),
-            scratch: Vec::new(),
-        })
+impl Metadata {
+    fn begin(&mut self) {
+        self.constant.begin();
+        self.topics.clear();
     }
 
-    fn value(&mut self, batch: &mut Batch, record: &Record, source: Source, with_schema: bool) -> Value {
-        match source {
+    #[inline]
+    fn value(
+        &mut self,
+        batch: &mut Batch,
+        record: &Record,
+        source: Source,
+        with_schema: bool,
+    ) -> Result<Value, RecordError> {
+        Ok(match source {
             Source::Topic => {
-                let known = self.topic_spans.iter().find(|(topic, _)| *topic == record.topic);
+                let known = self.topics.iter().find(|(topic, _)| *topic == record.topic);
                 let span = known.map(|(_, span)| *span).unwrap_or_else(|| {
                     let name = batch.topics.get(record.topic as usize).cloned();
                     let span = batch.put_str(name.as_deref().unwrap_or_default());
-                    self.topic_spans.push((record.topic, span));
+                    self.topics.push((record.topic, span));
                     span
                 });
                 Value::String(span)
             }
             Source::Partition if record.partition >= 0 => Value::Int32(record.partition),
+            Source::Partition => Value::Null,
+            Source::Offset if record.origin.offset < 0 => {
+                let class = "org.apache.kafka.connect.source.SourceRecord";
+                let message = format!("Only SinkRecord supported for [{PURPOSE}], found: {class}");
+                return Err(data_error(message));
+            }
             Source::Offset => Value::Int64(record.origin.offset),
             Source::Timestamp if record.timestamp < 0 => Value::Null,
             Source::Timestamp if with_schema => Value::Date(record.timestamp),
             Source::Timestamp => Value::Int64(record.timestamp),
-            Source::Static => {
-                let constant = &self.constant;
-                Value::String(*self.constant_span.get_or_insert_with(|| batch.put_str(constant)))
-            }
-            Source::Partition => Value::Null,
-        }
+            Source::Static => Value::String(self.constant.span(batch)),
+        })
     }
+}
 
+struct Plan {
+    target: Target,
+    copies: Copies,
+}
+
+struct InsertField {
+    side: Side,
+    insertions: Vec<Insertion>,
+    metadata: Metadata,
+    replace_null: bool,
+    plans: PlanCache<Result<Plan, RecordError>>,
+    map: MapBuilder,
+}
+
+/// The schema with the inserted fields behind its own.
+fn compile(insertions: &[Insertion], replace_null: bool, schema: &SchemaRef) -> Result<Plan, RecordError> {
+    let mut builder = schema.like();
+    for field in &schema.fields {
+        builder = builder.field(&*field.name, SchemaRef::clone(&field.schema));
+    }
+    for insertion in insertions {
+        let inserted = match insertion.source {
+            Source::Topic | Source::Static => Schema::primitive(Type::String, insertion.optional).clone(),
+            Source::Partition => Schema::primitive(Type::Int32, insertion.optional).clone(),
+            Source::Offset => Schema::primitive(Type::Int64, insertion.optional).clone(),
+            Source::Timestamp => SchemaBuilder::timestamp().set_optional(insertion.optional).build(),
+        };
+        builder = builder.field(&*insertion.name.text, inserted);
+    }
+    let schema_after = builder.build();
+    check_fields(&schema_after)?;
+    Ok(Plan { target: Target::new(schema_after), copies: Copies::all(schema, replace_null) })
+}
+
+impl InsertField {
     fn with_schema(
         &mut self,
         batch: &mut Batch,
         index: usize,
         id: u32,
-        range: crate::data::Range32,
-    ) -> Result<(), String> {
-        let Some(schema) = batch.schema_ref(id).cloned() else { return Ok(()) };
-        let insertions = &self.insertions;
-        let plan = self.plans.get(&schema, || Plan { schema: extended(&schema, insertions) });
-        let target = plan.schema.clone()?;
+        range: Range32,
+    ) -> Result<(), RecordError> {
+        let (insertions, replace_null) = (&self.insertions, self.replace_null);
+        let plan = self.plans.get(schema_of(batch, id), |schema| compile(insertions, replace_null, schema));
+        let plan = plan.as_mut().map_err(|error| error.clone())?;
         let record = batch.records[index];
-        self.scratch.clear();
-        let defaults = self.replace_null && schema.fields.iter().any(|field| field.schema.default.is_some());
-        if defaults {
-            for (at, field) in schema.fields.iter().enumerate() {
-                let value = batch.items(range).get(at).copied().unwrap_or_default();
-                let value = field_value(batch, field, value, true);
-                self.scratch.push(value);
-            }
-        } else {
-            self.scratch.extend_from_slice(batch.items(range));
+        let mut range = plan.copies.run(batch, range)?;
+        for insertion in &self.insertions {
+            let value = self.metadata.value(batch, &record, insertion.source, true)?;
+            batch.values.push(value);
+            range.len += 1;
         }
-        for at in 0..self.insertions.len() {
-            let source = self.insertions[at].source;
-            let value = self.value(batch, &record, source, true);
-            self.scratch.push(value);
-        }
-        let range = batch.push_values(&self.scratch);
-        let id = batch.intern_schema(&target);
-        batch.records[index].set_side(self.side, id, Value::Struct(range));
+        let schema = plan.target.id(batch);
+        batch.records[index].set_side(self.side, schema, Value::Struct(range));
         Ok(())
     }
 
-    fn without_schema(&mut self, batch: &mut Batch, index: usize, range: crate::data::Range32) {
+    fn without_schema(&mut self, batch: &mut Batch, index: usize, range: Range32) -> Result<(), RecordError> {
         let record = batch.records[index];
-        self.scratch.clear();
-        let entries = crate::data::Range32 { start: range.start, len: range.len * 2 };
-        self.scratch.extend_from_slice(batch.items(entries));
-        if self.name_spans.is_empty() {
-            self.name_spans =
-                self.insertions.iter().map(|insertion| batch.put_str(&insertion.name)).collect();
-        }
-        for at in 0..self.insertions.len() {
-            let source = self.insertions[at].source;
-            let value = self.value(batch, &record, source, false);
-            if value.is_null() {
-                continue; // no partition or no timestamp: the field stays away
-            }
-            let name = self.name_spans[at];
-            let same = |entry: &&mut [Value]| matches!(entry[0], Value::String(span) if batch.bytes(span) == batch.bytes(name));
-            match self.scratch.chunks_exact_mut(2).find(same) {
-                Some(entry) => entry[1] = value,
-                None => self.scratch.extend([Value::String(name), value]),
+        self.map.copy(batch, range);
+        for insertion in &mut self.insertions {
+            let value = self.metadata.value(batch, &record, insertion.source, false)?;
+            // No partition or no timestamp: the field stays away.
+            if !value.is_null() {
+                self.map.put(batch, &mut insertion.name, value);
             }
         }
-        let range = batch.push_values(&self.scratch);
-        let range = crate::data::Range32 { start: range.start, len: range.len / 2 };
-        batch.records[index].set_side(self.side, 0, Value::Map(range));
+        let map = self.map.finish(batch);
+        batch.records[index].set_side(self.side, 0, map);
+        Ok(())
     }
-}
-
-/// The schema with the inserted fields at its end.
-fn extended(schema: &Schema, insertions: &[Insertion]) -> Result<SchemaRef, String> {
-    let mut builder = schema.like();
-    let mut names: Vec<&str> = Vec::new();
-    for field in &schema.fields {
-        names.push(&field.name);
-        builder = builder.field(std::sync::Arc::clone(&field.name), SchemaRef::clone(&field.schema));
-    }
-    for insertion in insertions {
-        if names.contains(&insertion.name.as_str()) {
-            return Err(format!("Cannot create field because of field name duplication {}", insertion.name));
-        }
-        names.push(&insertion.name);
-        let field = match insertion.source {
-            Source::Topic | Source::Static => SchemaBuilder::new(Type::String),
-            Source::Partition => SchemaBuilder::new(Type::Int32),
-            Source::Offset => SchemaBuilder::new(Type::Int64),
-            Source::Timestamp => SchemaBuilder::timestamp(),
-        };
-        builder = builder.field(insertion.name.as_str(), field.set_optional(insertion.optional).build());
-    }
-    Ok(builder.build())
 }
 
 impl Transform for InsertField {
     fn apply(&mut self, batch: &mut Batch, rows: &[u32]) {
-        self.constant_span = None;
-        self.name_spans.clear();
-        self.topic_spans.clear();
-        let wants_offset = self.insertions.iter().any(|insertion| insertion.source == Source::Offset);
-        for row in rows {
-            let index = *row as usize;
-            let operand = match operand(batch, index, self.side, PURPOSE) {
-                Ok(operand) => operand,
-                Err(error) => {
-                    batch.fail(index, error);
-                    continue;
-                }
-            };
-            if wants_offset && !matches!(operand, Operand::Null) && batch.records[index].origin.offset < 0 {
-                let found = "org.apache.kafka.connect.source.SourceRecord";
-                let message = format!("Only SinkRecord supported for [{PURPOSE}], found: {found}");
-                batch.fail(index, data_error(message));
-                continue;
-            }
-            match operand {
-                Operand::Null => {}
-                Operand::Map(range) => self.without_schema(batch, index, range),
-                Operand::Struct(schema, range) => {
-                    if let Err(message) = self.with_schema(batch, index, schema, range) {
-                        let java_class = "org.apache.kafka.connect.errors.SchemaBuilderException";
-                        let stage = crate::data::Stage::Transformation;
-                        batch.fail(index, crate::data::RecordError { stage, java_class, message });
-                    }
-                }
-            }
-        }
+        self.metadata.begin();
+        self.insertions.iter_mut().for_each(|insertion| insertion.name.begin());
+        each_row(batch, rows, |batch, index| match operand(batch, index, self.side, PURPOSE)? {
+            Operand::Null => Ok(()),
+            Operand::Map(range) => self.without_schema(batch, index, range),
+            Operand::Struct(id, range) => self.with_schema(batch, index, id, range),
+        });
     }
 }

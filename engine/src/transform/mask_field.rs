@@ -1,159 +1,101 @@
 //! `MaskField`: fields emptied, or replaced by a constant.
 
-use super::field_plan::{Operand, field_value, names, null_error, operand, replaces_null};
-use super::{PlanCache, Transform, data_error};
-use crate::config::{ConfigError, ConfigMap};
-use crate::data::{Batch, Range32, RecordError, SchemaRef, Side, Span, Value};
+use super::field_plan::{
+    Copies, MapBuilder, Operand, PlanCache, REPLACE_NULL, REPLACE_NULL_KEY, Text, each_row, java_class_of,
+    map_get, null_error, operand, schema_of,
+};
+use super::{Transform, data_error};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig, Validator};
+use crate::data::{
+    Batch, Range32, RecordError, Schema, SchemaId, Side, Span, Value, low_bits, parse_decimal,
+};
 
 const PURPOSE: &str = "mask fields";
 
-/// Places of a schema's masked fields, and whether any field has a default.
+pub(super) static DEF: ConfigDef = ConfigDef {
+    keys: &[
+        ConfigKey::required("fields", ConfigType::List, Importance::High, "Names of fields to mask.")
+            .valid(Validator::Names { empty: false }),
+        ConfigKey::nullable(
+            "replacement",
+            ConfigType::String,
+            Importance::Low,
+            "What takes the place of the fields' values: of numbers and of strings only.",
+        )
+        .valid(Validator::NonEmpty),
+        REPLACE_NULL_KEY,
+    ],
+};
+
+pub(super) fn make(config: &ParsedConfig, side: Side) -> Result<Box<dyn Transform>, ConfigError> {
+    Ok(Box::new(MaskField {
+        side,
+        fields: config.set("fields").into_iter().map(Text::new).collect(),
+        mask: Mask { replacement: config.string("replacement").map(Text::new) },
+        replace_null: config.boolean(REPLACE_NULL),
+        plans: PlanCache::default(),
+        map: MapBuilder::default(),
+    }))
+}
+
+/// Places of a schema's masked fields.
 struct Plan {
     masked: Vec<usize>,
-    defaults: bool,
+    copies: Copies,
 }
 
-pub(super) struct MaskField {
+struct MaskField {
     side: Side,
-    fields: Vec<String>,
-    replacement: Option<String>,
+    fields: Vec<Text>,
+    mask: Mask,
     replace_null: bool,
     plans: PlanCache<Plan>,
-    replacement_span: Option<Span>,
-    scratch: Vec<Value>,
+    map: MapBuilder,
 }
 
-impl MaskField {
-    pub(super) fn new(config: &ConfigMap, side: Side) -> Result<Self, ConfigError> {
-        let fields = names(config, "fields");
-        if !config.contains_key("fields") {
-            return Err(ConfigError::missing("fields"));
-        }
-        if fields.is_empty() {
-            return Err(ConfigError::invalid("fields", "[]", "Empty list"));
-        }
-        let replacement = config.get("replacement").map(|text| text.trim().to_owned());
-        if replacement.as_deref() == Some("") {
-            return Err(ConfigError::invalid("replacement", "", "String must be non-empty"));
-        }
-        Ok(Self {
-            side,
-            fields,
-            replacement,
-            replace_null: replaces_null(config)?,
-            plans: PlanCache::default(),
-            replacement_span: None,
-            scratch: Vec::new(),
-        })
-    }
+/// What takes the place of a value.
+struct Mask {
+    replacement: Option<Text>,
+}
 
+impl Mask {
+    #[inline]
     fn masked(&mut self, batch: &mut Batch, value: Value) -> Result<Value, RecordError> {
-        match &self.replacement {
+        match &mut self.replacement {
             None => empty(batch, value),
             Some(_) if value.is_null() => Ok(value),
-            Some(text) => {
-                let text = text.clone();
-                self.replaced(batch, value, &text)
-            }
+            Some(text) => replaced(batch, value, text),
         }
     }
+}
 
-    fn replaced(&mut self, batch: &mut Batch, value: Value, text: &str) -> Result<Value, RecordError> {
-        let not_a_number =
-            || data_error(format!("Unable to convert {text} (class java.lang.String) to a number"));
-        let whole = || lenient_integer(text).ok_or_else(not_a_number);
-        let fraction = || text.parse::<f64>().map_err(|_| not_a_number());
-        Ok(match value {
-            Value::Int8(_) => Value::Int8(whole()? as i8),
-            Value::Int16(_) => Value::Int16(whole()? as i16),
-            Value::Int32(_) => Value::Int32(whole()? as i32),
-            Value::Int64(_) => Value::Int64(whole()?),
-            Value::Float32(_) => Value::Float32(fraction()? as f32),
-            Value::Float64(_) => Value::Float64(fraction()?),
-            Value::String(_) => {
-                Value::String(*self.replacement_span.get_or_insert_with(|| batch.put_str(text)))
-            }
-            Value::Decimal(_) => {
-                let (unscaled, scale) = crate::converter::decimal_text(text).ok_or_else(not_a_number)?;
-                let bytes = Value::Bytes(batch.put_bytes(&unscaled));
-                Value::Decimal(batch.push_values(&[bytes, Value::Int32(scale)]))
-            }
-            other => {
-                return Err(data_error(format!(
-                    "Cannot mask value of type {} with custom replacement.",
-                    java_class_of(other)
-                )));
-            }
-        })
-    }
-
-    fn with_schema(
-        &mut self,
-        batch: &mut Batch,
-        index: usize,
-        id: u32,
-        range: Range32,
-    ) -> Result<(), RecordError> {
-        let Some(schema) = batch.schema_ref(id).cloned() else { return Ok(()) };
-        // Taken out, because masking needs the settings beside it.
-        let mut plans = std::mem::take(&mut self.plans);
-        let plan = plans.get(&schema, || Plan {
-            masked: self.fields.iter().filter_map(|name| schema.field(name)).map(|(at, _)| at).collect(),
-            defaults: schema.fields.iter().any(|field| field.schema.default.is_some()),
-        });
-        let result = self.mask(batch, &schema, plan, range);
-        self.plans = plans;
-        let range = result?;
-        batch.records[index].set_side(self.side, id, Value::Struct(range));
-        Ok(())
-    }
-
-    fn mask(
-        &mut self,
-        batch: &mut Batch,
-        schema: &SchemaRef,
-        plan: &Plan,
-        range: Range32,
-    ) -> Result<Range32, RecordError> {
-        let mut values = std::mem::take(&mut self.scratch);
-        values.clear();
-        values.extend_from_slice(batch.items(range));
-        if plan.defaults && self.replace_null {
-            for (value, field) in values.iter_mut().zip(&schema.fields) {
-                *value = field_value(batch, field, *value, true);
-            }
+fn replaced(batch: &mut Batch, value: Value, replacement: &mut Text) -> Result<Value, RecordError> {
+    let text = replacement.text.as_str();
+    let not_a_number =
+        || data_error(format!("Unable to convert {text} (class java.lang.String) to a number"));
+    let decimal = || parse_decimal(text).ok_or_else(not_a_number);
+    let whole = || decimal().map(|(unscaled, scale)| low_bits(&unscaled, scale));
+    // BigDecimal has no negative zero.
+    let fraction =
+        || decimal().and_then(|_| text.parse::<f64>().map_err(|_| not_a_number())).map(|value| value + 0.0);
+    Ok(match value {
+        Value::Int8(_) => Value::Int8(whole()? as i8),
+        Value::Int16(_) => Value::Int16(whole()? as i16),
+        Value::Int32(_) => Value::Int32(whole()? as i32),
+        Value::Int64(_) => Value::Int64(whole()?),
+        Value::Float32(_) => Value::Float32(fraction()? as f32),
+        Value::Float64(_) => Value::Float64(fraction()?),
+        Value::String(_) => Value::String(replacement.span(batch)),
+        Value::Decimal(_) => {
+            let (unscaled, scale) = decimal()?;
+            let bytes = Value::Bytes(batch.put_bytes(&unscaled));
+            Value::Decimal(batch.push_values(&[bytes, Value::Int32(scale)]))
         }
-        let mut result = Ok(());
-        for at in &plan.masked {
-            if let Some(value) = values.get_mut(*at) {
-                match self.masked(batch, *value) {
-                    Ok(masked) => *value = masked,
-                    Err(error) => result = result.and(Err(error)),
-                }
-            }
+        other => {
+            let class = java_class_of(other);
+            return Err(data_error(format!("Cannot mask value of type {class} with custom replacement.")));
         }
-        let range = batch.push_values(&values);
-        self.scratch = values;
-        result.map(|()| range)
-    }
-
-    fn without_schema(&mut self, batch: &mut Batch, index: usize, range: Range32) -> Result<(), RecordError> {
-        let mut entries = batch.items(Range32 { start: range.start, len: range.len * 2 }).to_vec();
-        for at in 0..self.fields.len() {
-            let is_it = |entry: &[Value]| matches!(entry[0], Value::String(span) if batch.bytes(span) == self.fields[at].as_bytes());
-            match entries.chunks_exact(2).position(is_it) {
-                Some(entry) => entries[entry * 2 + 1] = self.masked(batch, entries[entry * 2 + 1])?,
-                None => {
-                    let name = Value::String(batch.put_str(&self.fields[at]));
-                    entries.extend([name, Value::Null]);
-                }
-            }
-        }
-        let range = batch.push_values(&entries);
-        let range = Range32 { start: range.start, len: range.len / 2 };
-        batch.records[index].set_side(self.side, 0, Value::Map(range));
-        Ok(())
-    }
+    })
 }
 
 /// The empty value of a value's own type.
@@ -181,36 +123,50 @@ fn empty(batch: &mut Batch, value: Value) -> Result<Value, RecordError> {
     })
 }
 
-/// As Java prints a class.
-fn java_class_of(value: Value) -> String {
-    format!("class {}", value.java_class())
-}
+impl MaskField {
+    fn with_schema(
+        &mut self,
+        batch: &mut Batch,
+        index: usize,
+        id: SchemaId,
+        range: Range32,
+    ) -> Result<(), RecordError> {
+        let (fields, replace_null) = (&self.fields, self.replace_null);
+        let compile = |schema: &Schema| Plan {
+            masked: fields.iter().filter_map(|name| schema.field(&name.text)).map(|(at, _)| at).collect(),
+            copies: Copies::all(schema, replace_null),
+        };
+        let plan = self.plans.get(schema_of(batch, id), |schema| compile(schema));
+        let range = plan.copies.run(batch, range)?;
+        for at in &plan.masked {
+            let place = range.start as usize + at;
+            let value = self.mask.masked(batch, batch.values[place])?;
+            batch.values[place] = value;
+        }
+        batch.records[index].set_side(self.side, id, Value::Struct(range));
+        Ok(())
+    }
 
-/// A whole number of a lenient parse: a fraction is cut off, what is too large wraps.
-fn lenient_integer(text: &str) -> Option<i64> {
-    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
-    text.parse::<f64>().ok()?;
-    match whole.parse::<i128>() {
-        Ok(number) => Some(number as i64),
-        Err(_) => text.parse::<f64>().ok().map(|number| number as i64),
+    fn without_schema(&mut self, batch: &mut Batch, index: usize, range: Range32) -> Result<(), RecordError> {
+        self.map.copy(batch, range);
+        for name in &mut self.fields {
+            let value = map_get(batch, range, &name.text);
+            let value = self.mask.masked(batch, value)?;
+            self.map.put(batch, name, value);
+        }
+        let map = self.map.finish(batch);
+        batch.records[index].set_side(self.side, 0, map);
+        Ok(())
     }
 }
 
 impl Transform for MaskField {
     fn apply(&mut self, batch: &mut Batch, rows: &[u32]) {
-        self.replacement_span = None;
-        for row in rows {
-            let index = *row as usize;
-            let schema = batch.records[index].side(self.side).0;
-            let result = match operand(batch, index, self.side, PURPOSE) {
-                Ok(Operand::Null) => Err(null_error(schema, PURPOSE)),
-                Ok(Operand::Map(range)) => self.without_schema(batch, index, range),
-                Ok(Operand::Struct(schema, range)) => self.with_schema(batch, index, schema, range),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = result {
-                batch.fail(index, error);
-            }
-        }
+        self.fields.iter_mut().chain(&mut self.mask.replacement).for_each(Text::begin);
+        each_row(batch, rows, |batch, index| match operand(batch, index, self.side, PURPOSE)? {
+            Operand::Null => Err(null_error(batch.records[index].side(self.side).0, PURPOSE)),
+            Operand::Map(range) => self.without_schema(batch, index, range),
+            Operand::Struct(schema, range) => self.with_schema(batch, index, schema, range),
+        });
     }
 }

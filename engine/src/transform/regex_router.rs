@@ -2,27 +2,37 @@
 
 use super::Transform;
 use super::java_regex::JavaRegex;
-use crate::config::{ConfigError, ConfigMap};
-use crate::data::{Batch, RecordError, Stage, TopicId};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig};
+use crate::data::{Batch, RecordError, Side, Stage, TopicId};
 
-pub(super) struct RegexRouter {
+pub(super) static DEF: ConfigDef = ConfigDef {
+    keys: &[
+        ConfigKey::required(
+            "regex",
+            ConfigType::String,
+            Importance::High,
+            "Regular expression to use for matching the whole topic.",
+        ),
+        ConfigKey::required("replacement", ConfigType::String, Importance::High, "Replacement string."),
+    ],
+};
+
+struct RegexRouter {
     regex: JavaRegex,
     replacement: String,
     /// New topic of each topic seen in the batch.
     routes: Vec<(TopicId, Result<TopicId, String>)>,
 }
 
-impl RegexRouter {
-    pub(super) fn new(config: &ConfigMap) -> Result<Self, ConfigError> {
-        let regex = config.get("regex").ok_or_else(|| ConfigError::missing("regex"))?;
-        let replacement = config.get("replacement").ok_or_else(|| ConfigError::missing("replacement"))?;
-        Ok(Self {
-            regex: JavaRegex::new("regex", regex.trim())?,
-            replacement: replacement.trim().to_owned(),
-            routes: Vec::new(),
-        })
-    }
+pub(super) fn make(config: &ParsedConfig, _: Side) -> Result<Box<dyn Transform>, ConfigError> {
+    Ok(Box::new(RegexRouter {
+        regex: JavaRegex::new("regex", config.string("regex").unwrap_or_default())?,
+        replacement: config.string("replacement").unwrap_or_default().to_owned(),
+        routes: Vec::new(),
+    }))
+}
 
+impl RegexRouter {
     fn route(&self, batch: &mut Batch, topic: TopicId) -> Result<TopicId, String> {
         let name = batch.topic(topic);
         if !self.regex.matches(name) {
