@@ -3,6 +3,8 @@
 //! Here is what those tests share. A missing service is a panic that says so, never a test that is passed over.
 
 mod broker;
+mod group;
+mod http;
 mod process;
 
 use std::net::TcpListener;
@@ -11,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use broker::OwnBroker;
+pub use group::{Group, GroupWorker};
+pub use http::{HttpAnswer, http};
 pub use process::{Aqueduct, kcat, run, tool};
 
 /// A variable that `tests/run` sets.

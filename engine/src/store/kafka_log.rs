@@ -11,6 +11,7 @@ use aqueduct_protocol::wire::TopicPartition;
 use aqueduct_protocol::{Error, ErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::storage_topic::StorageTopic;
 use super::{StoreError, storage_topic};
@@ -21,6 +22,9 @@ const POLL: Duration = Duration::from_secs(1);
 const POLL_TO_END: Duration = Duration::from_millis(20);
 /// Wait after an error of reading.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long the end of the topic is asked for before it is an error, and the wait between.
+const ENDS_LIMIT: Duration = Duration::from_secs(60);
+const ENDS_RETRY: Duration = Duration::from_millis(100);
 /// Callers that wait for the end of the topic; more wait in line.
 const WAITING: usize = 1024;
 
@@ -151,6 +155,20 @@ struct Tail {
     waiting: Vec<(Vec<i64>, Vec<Ends>)>,
 }
 
+/// Where the partitions end. Errors that pass, as of a topic that was just made, are waited out.
+async fn ends(admin: &Admin, partitions: &[TopicPartition], committed: bool) -> Result<Vec<i64>, Error> {
+    let deadline = Instant::now() + ENDS_LIMIT;
+    loop {
+        match admin.end_offsets(partitions, committed).await {
+            Err(error) if error.is_retriable() && Instant::now() < deadline => {
+                tracing::debug!("the end of a topic is not known yet: {error}");
+                tokio::time::sleep(ENDS_RETRY).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 impl Tail {
     async fn run(mut self, mut asked: mpsc::Receiver<Ends>) {
         // one question for the ends at a time: those that come meanwhile are answered by the next
@@ -163,7 +181,7 @@ impl Tail {
                 let (admin, partitions) = (self.admin.clone(), Arc::clone(&self.partitions));
                 let (answers, committed) = (answers.clone(), self.read_committed);
                 tokio::spawn(async move {
-                    let _ = answers.send(admin.end_offsets(&partitions, committed).await).await;
+                    let _ = answers.send(ends(&admin, &partitions, committed).await).await;
                 });
             }
             let wait = if self.waiting.is_empty() { POLL } else { POLL_TO_END };

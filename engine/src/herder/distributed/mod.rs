@@ -90,8 +90,10 @@ impl DistributedHerder {
         )?;
         let statuses = GroupStatuses::start(statuses, &config.advertised, settings.topic_tracking);
         let url = format!("http://{}/", config.advertised);
-        let member_client =
-            client_properties(&config.properties, &settings.group.group_id, &config.advertised);
+        let mut member_client = client("");
+        let id = config.properties.get("client.id").map(|id| id.trim()).filter(|id| !id.is_empty());
+        let id = id.map_or_else(|| format!("connect-{}", config.advertised), str::to_owned);
+        member_client.insert("client.id".to_owned(), id);
         let member_client = Client::connect(ClientConfig::from_properties(&member_client)?).await?;
         let member = GroupMember::start(member_client, settings.group.clone())?;
         let worker = Worker::new(config, registry, Arc::new(offsets), Arc::new(statuses.clone()), loggers);

@@ -323,6 +323,30 @@ mod tests {
         assert_eq!(ConnectProtocol::parse("incremental"), None);
     }
 
+    /// What a JVM worker 4.3.1 sent to a leader of ours, and what it sent as a leader.
+    #[test]
+    fn recordings_of_jvm_workers_to_the_byte() {
+        let joins_first =
+            "0002 0017 687474703a2f2f3132372e302e302e313a32383330322f 0000000000000028 ffffffff";
+        let runs_nothing = "0002 0017 687474703a2f2f3132372e302e302e313a32383330322f 0000000000000028 0000006c
+            0002 0000 0039 442d67312d3132372e302e302e313a32383330312d39393662346533612d643162662d343835302d393630332d623865
+            3536353539663865660017687474703a2f2f3132372e302e302e313a32383330312f 0000000000000028 00000000 00000000 00000000";
+        for recorded in [joins_first, runs_nothing].map(hex) {
+            let state = WorkerState::decode(recorded.clone()).unwrap();
+            assert_eq!((state.url.as_str(), state.offset), ("http://127.0.0.1:28302/", 0x28));
+            assert_eq!(state.encode(ConnectProtocol::Sessioned), recorded);
+        }
+        let assignment = "0002 0000 003c 636f6e6e6563742d3132372e302e302e313a32383330322d62323661376536312d353462322d343833312d
+            623164612d636264303738626237643836 0017 687474703a2f2f3132372e302e302e313a32383330322f 0000000000000025
+            00000002 0002 6d31 00000002 ffffffff 00000000 0003 737263 00000002 ffffffff 00000000 00000000 00000000";
+        let recorded = hex(assignment);
+        let assignment = Assignment::decode(recorded.clone()).unwrap();
+        let both = vec![CONNECTOR_TASK, 0];
+        assert_eq!(assignment.assigned.0, [("m1".into(), both.clone()), ("src".into(), both)]);
+        assert_eq!(assignment.leader_url, "http://127.0.0.1:28302/");
+        assert_eq!(assignment.encode(), recorded);
+    }
+
     #[test]
     fn fields_left_out_and_nulls_are_empty() {
         // an assignment of version 1 that ends after the offset, and one with null arrays and no delay

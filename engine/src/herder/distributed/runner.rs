@@ -129,9 +129,10 @@ impl Instance {
                 }
                 Command::Stop(done) => {
                     self.halt().await;
-                    let version = self.plugin().map(|plugin| plugin.version());
-                    let status = Status { state: State::Unassigned, trace: None, version };
-                    self.shared.statuses.connector(&self.name, status);
+                    // what never could start stays as it is
+                    if let Some(plugin) = self.plugin() {
+                        self.report(State::Unassigned, plugin.version());
+                    }
                     let _ = done.send(());
                     return;
                 }
