@@ -2,17 +2,14 @@
 
 mod consumer_support;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aqueduct_protocol::client::consumer::{Consumer, NoListener, Subscription};
 use aqueduct_protocol::client::group::{GroupConfig, GroupEvent, GroupMember, GroupProtocol, Joined};
 use aqueduct_protocol::{ErrorCode, ErrorKind};
-use aqueduct_tests::{run, tool};
 use consumer_support::{
-    Counting, client, create, kafka, poll, produce, properties, read, subscribed, unique,
+    Counting, Worker, client, come_and_go, create, poll, produce, properties, read, share_with_jvm,
+    subscribed, unique,
 };
 
 /// The group is formed anew as soon as a member has noticed.
@@ -53,70 +50,6 @@ async fn a_second_member_takes_over_and_revoked_partitions_are_committed() {
             assert!(begun.elapsed() < Duration::from_secs(20), "{owned} owners");
         }
     }
-}
-
-/// A member in a task of its own, which commits what it has read when partitions go and when it ends.
-struct Worker {
-    stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<(Vec<usize>, Counting)>,
-}
-
-impl Worker {
-    fn start(mut consumer: Consumer) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
-            let (mut values, mut listener) = (Vec::new(), Counting::default());
-            while !stopped.load(Ordering::Relaxed) {
-                let (more, next) = poll(&mut consumer, Duration::from_millis(100), &mut listener).await;
-                values.extend(more);
-                listener.next.extend(next);
-            }
-            consumer.close(Duration::from_secs(10), &mut listener).await.unwrap();
-            (values, listener)
-        });
-        Self { stop, task }
-    }
-
-    async fn end(self) -> (Vec<usize>, Counting) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await.unwrap()
-    }
-}
-
-/// Members come and go while records are written: each record is read once.
-async fn come_and_go(extra: &[(&str, &str)]) {
-    let (topic, group) = (unique("three"), unique("group"));
-    create(&topic, 6).await;
-    let spread = ["-X", "sticky.partitioning.linger.ms=0"];
-    let mut workers = Vec::new();
-    for round in 0..3 {
-        workers.push(Worker::start(subscribed(&topic, &group, extra).await));
-        for part in 0..5 {
-            let first = round * 1000 + part * 200;
-            let topic = topic.clone();
-            tokio::task::spawn_blocking(move || produce(&topic, first..first + 200, &spread)).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(150)).await;
-        }
-    }
-    let mut all = Vec::new();
-    let mut shares = Vec::new();
-    for (round, worker) in workers.into_iter().enumerate() {
-        let (values, listener) = worker.end().await;
-        shares.push(values.len());
-        assert_eq!(listener.lost, 0);
-        all.extend(values);
-        produce(&topic, 3000 + round * 100..3100 + round * 100, &spread);
-    }
-    let mut last = subscribed(&topic, &group, extra).await;
-    let rest = 3300 - all.len().min(3299);
-    all.extend(read(&mut last, rest, &mut NoListener).await.0);
-    let mut count = BTreeMap::new();
-    all.iter().for_each(|value| *count.entry(*value).or_insert(0) += 1);
-    let twice: Vec<_> = count.iter().filter(|(_, times)| **times > 1).collect();
-    assert!(twice.is_empty(), "read more than once: {twice:?}");
-    assert_eq!((all.len(), count.len()), (3300, 3300), "lost: {shares:?}");
-    assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,42 +145,7 @@ async fn topics_that_fit_a_pattern_are_found_while_it_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_of_the_jvm_shares_the_group() {
-    let (topic, group) = (unique("mixed"), unique("group"));
-    create(&topic, 4).await;
-    let ours = Worker::start(subscribed(&topic, &group, &QUICK).await);
-    let (its_topic, its_group) = (topic.clone(), group.clone());
-    let theirs = tokio::task::spawn_blocking(move || {
-        let kafka = kafka();
-        let arguments = [
-            "--bootstrap-server",
-            &kafka,
-            "--topic",
-            &its_topic,
-            "--group",
-            &its_group,
-            "--timeout-ms",
-            "6000",
-            "--command-property",
-            "heartbeat.interval.ms=200",
-            "--from-beginning",
-        ];
-        run(&mut tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &arguments), b"")
-    });
-    for part in 0..20 {
-        let topic = topic.clone();
-        let spread = ["-X", "sticky.partitioning.linger.ms=0"];
-        tokio::task::spawn_blocking(move || produce(&topic, part * 100..part * 100 + 100, &spread))
-            .await
-            .unwrap();
-        tokio::time::sleep(Duration::from_millis(400)).await;
-    }
-    let theirs: Vec<usize> = theirs.await.unwrap().lines().filter_map(|line| line.parse().ok()).collect();
-    let (mut all, _) = ours.end().await;
-    assert!(!theirs.is_empty() && !all.is_empty(), "{} and {}", all.len(), theirs.len());
-    all.extend(theirs);
-    all.sort_unstable();
-    all.dedup();
-    assert_eq!(all.len(), 2000, "lost");
+    share_with_jvm(&QUICK, &["heartbeat.interval.ms=200"]).await;
 }
 
 fn connect(group: &str, instance: Option<&str>) -> GroupConfig {

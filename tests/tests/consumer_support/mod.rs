@@ -5,14 +5,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use aqueduct_protocol::client::consumer::{
-    Committer, Consumer, ListenerFuture, OffsetAndMetadata, RebalanceListener, Subscription,
+    Committer, Consumer, ListenerFuture, NoListener, OffsetAndMetadata, RebalanceListener, Subscription,
 };
 use aqueduct_protocol::client::{Admin, Client, ClientConfig, NewTopic, Properties};
 use aqueduct_protocol::wire::TopicPartition;
-use aqueduct_tests::{env, kcat, run};
+use aqueduct_tests::{env, kcat, run, tool};
 
 pub fn kafka() -> String {
     env("AQ_KAFKA")
@@ -130,4 +131,121 @@ impl RebalanceListener for Counting {
         partitions.iter().for_each(|name| drop(self.next.remove(name)));
         Box::pin(std::future::ready(Ok(())))
     }
+}
+
+/// A member in a task of its own, which commits what it has read when partitions go and when it ends.
+pub struct Worker {
+    stop: Arc<AtomicBool>,
+    owns: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<(Vec<usize>, Counting)>,
+}
+
+impl Worker {
+    pub fn start(mut consumer: Consumer) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let owns = Arc::new(AtomicUsize::new(0));
+        let (stopped, owned) = (Arc::clone(&stop), Arc::clone(&owns));
+        let task = tokio::spawn(async move {
+            let (mut values, mut listener) = (Vec::new(), Counting::default());
+            while !stopped.load(Ordering::Relaxed) {
+                let (more, next) = poll(&mut consumer, Duration::from_millis(100), &mut listener).await;
+                values.extend(more);
+                listener.next.extend(next);
+                owned.store(consumer.assignment().len(), Ordering::Relaxed);
+            }
+            consumer.close(Duration::from_secs(10), &mut listener).await.unwrap();
+            (values, listener)
+        });
+        Self { stop, owns, task }
+    }
+
+    pub async fn end(self) -> (Vec<usize>, Counting) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.unwrap()
+    }
+}
+
+/// Members come and go while records are written: each record is read once.
+pub async fn come_and_go(extra: &[(&str, &str)]) {
+    let (topic, group) = (unique("three"), unique("group"));
+    create(&topic, 6).await;
+    let spread = ["-X", "sticky.partitioning.linger.ms=0"];
+    let mut workers: Vec<Worker> = Vec::new();
+    let mut written = 0;
+    for _ in 0..3 {
+        workers.push(Worker::start(subscribed(&topic, &group, extra).await));
+        let (begun, mut after) = (Instant::now(), 0);
+        // on until all have their share, and some more for them to read
+        while after < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the group is not formed");
+            let (topic, part) = (topic.clone(), written..written + 200);
+            tokio::task::spawn_blocking(move || produce(&topic, part, &spread)).await.unwrap();
+            written += 200;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let owns: Vec<_> = workers.iter().map(|worker| worker.owns.load(Ordering::Relaxed)).collect();
+            after += usize::from(owns.iter().all(|owns| *owns == 6 / workers.len()));
+        }
+    }
+    let mut all = Vec::new();
+    let mut shares = Vec::new();
+    for worker in workers {
+        let (values, listener) = worker.end().await;
+        shares.push(values.len());
+        assert_eq!(listener.lost, 0);
+        all.extend(values);
+        produce(&topic, written..written + 100, &spread);
+        written += 100;
+    }
+    let mut last = subscribed(&topic, &group, extra).await;
+    let rest = written.saturating_sub(all.len()).max(1);
+    all.extend(read(&mut last, rest, &mut NoListener).await.0);
+    let mut count = BTreeMap::new();
+    all.iter().for_each(|value| *count.entry(*value).or_insert(0) += 1);
+    let twice: Vec<_> = count.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "read more than once: {twice:?}");
+    assert_eq!((all.len(), count.len()), (written, written), "lost: {shares:?}");
+    assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
+}
+
+/// Our member and the JVM's console consumer share a group: both read, and nothing is lost.
+pub async fn share_with_jvm(extra: &[(&str, &str)], theirs: &[&str]) {
+    let (topic, group) = (unique("mixed"), unique("group"));
+    create(&topic, 4).await;
+    let ours = Worker::start(subscribed(&topic, &group, extra).await);
+    let (its_topic, its_group) = (topic.clone(), group.clone());
+    let its_properties: Vec<String> = theirs.iter().map(ToString::to_string).collect();
+    let theirs = tokio::task::spawn_blocking(move || {
+        let kafka = kafka();
+        let arguments = [
+            "--bootstrap-server",
+            &kafka,
+            "--topic",
+            &its_topic,
+            "--group",
+            &its_group,
+            "--timeout-ms",
+            "6000",
+            "--from-beginning",
+        ];
+        let mut command = tool("org.apache.kafka.tools.consumer.ConsoleConsumer", &arguments);
+        for property in &its_properties {
+            command.args(["--command-property", property]);
+        }
+        run(&mut command, b"")
+    });
+    for part in 0..20 {
+        let topic = topic.clone();
+        let spread = ["-X", "sticky.partitioning.linger.ms=0"];
+        tokio::task::spawn_blocking(move || produce(&topic, part * 100..part * 100 + 100, &spread))
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    let theirs: Vec<usize> = theirs.await.unwrap().lines().filter_map(|line| line.parse().ok()).collect();
+    let (mut all, _) = ours.end().await;
+    assert!(!theirs.is_empty() && !all.is_empty(), "{} and {}", all.len(), theirs.len());
+    all.extend(theirs);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 2000, "lost");
 }

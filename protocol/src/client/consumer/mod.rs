@@ -3,7 +3,7 @@
 //! All work but heartbeats, connecting and the finding of offsets happens inside [`Consumer::poll`]; the next fetch is on the
 //! wire while the caller works on the last one. What is held is bounded: one answer of at most `fetch.max.bytes` per broker.
 //!
-//! * Groups: the classic protocol with range, roundrobin, sticky and cooperative-sticky assignors.
+//! * Groups: the classic protocol with range, roundrobin, sticky and cooperative-sticky assignors, and the new one (KIP-848).
 //! * Fetches are incremental (KIP-227), name topics by id where the broker can (KIP-516), go to a nearer replica where
 //!   `client.rack` finds one (KIP-392), and notice when the log was truncated under what was read (KIP-320).
 

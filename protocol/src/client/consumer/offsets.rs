@@ -99,6 +99,7 @@ impl Committer {
         let topics: Vec<_> = topics.into_iter().map(topic).collect();
         let node = self.client.coordinator(CoordinatorKind::Group, group).await?;
         let mut membership = self.membership.clone();
+        let deadline = Instant::now() + self.client.config().api_timeout;
         loop {
             let request = OffsetCommitRequest::default()
                 .with_group_id(GroupId(group.clone()))
@@ -119,8 +120,12 @@ impl Committer {
             match &outcome {
                 Err(error) if error.code() == Some(ErrorCode::StaleMemberEpoch) => {
                     let now = self.live.lock().clone();
-                    if !now.by_epoch || now.member != membership.member || now == membership {
+                    if !now.by_epoch || now.member != membership.member || Instant::now() > deadline {
                         return outcome;
+                    }
+                    if now == membership {
+                        // the next heartbeat brings it
+                        tokio::time::sleep(self.client.config().retry_backoff.0).await;
                     }
                     membership = now;
                 }

@@ -67,6 +67,8 @@ pub(super) struct Settings {
     pub(super) check_crcs: bool,
     pub(super) assignors: Vec<Assignor>,
     pub(super) protocol: GroupProtocol,
+    /// `group.remote.assignor`.
+    pub(super) remote_assignor: Option<StrBytes>,
     /// `enable.auto.commit` and `auto.commit.interval.ms`; none without a group.
     pub(super) auto_commit: Option<Duration>,
     /// `exclude.internal.topics`: patterns do not match Kafka's own topics.
@@ -123,6 +125,7 @@ impl Settings {
             check_crcs: boolean("check.crcs", true)?,
             assignors: assignors(text("partition.assignment.strategy"))?,
             protocol,
+            remote_assignor: text("group.remote.assignor").map(|name| StrBytes::from_string(name.to_owned())),
             auto_commit: auto_commit.then_some(interval),
             exclude_internal: boolean("exclude.internal.topics", true)?,
         })

@@ -34,6 +34,14 @@ impl Interest {
         Self { client, subscription, exclude_internal, names, looking, look_at: Instant::now() }
     }
 
+    /// The pattern that the broker is to match.
+    pub(super) fn pattern(&self) -> Option<&str> {
+        match &self.subscription {
+            Subscription::ServerPattern(pattern) => Some(pattern),
+            Subscription::Topics(_) | Subscription::Matching(_) => None,
+        }
+    }
+
     /// The topics, if they are known. Looks again in the background when that is due.
     pub(super) fn names(&mut self) -> Result<Option<&[Arc<str>]>> {
         if let Subscription::Matching(fits) = &self.subscription {

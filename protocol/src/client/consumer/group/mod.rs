@@ -4,7 +4,10 @@
 //! on in the background. What is under way is kept when a poll is dropped, and goes on with the next one.
 
 mod classic;
+mod heartbeat;
 mod interest;
+mod member;
+mod modern;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,12 +19,12 @@ use super::fetcher::{Fetcher, RETRY};
 use super::locate::Located;
 use super::offsets::{Committer, LiveMembership};
 use super::partition::{Find, Place};
-use super::settings::{GroupProtocol, Settings};
+use super::settings::Settings;
 use super::{OffsetAndMetadata, RebalanceListener, Subscription};
 use crate::client::Client;
 use crate::wire::TopicPartition;
-use crate::{Error, ErrorCode, ErrorKind, Result};
-use classic::Classic;
+use crate::{Error, ErrorCode, Result};
+use member::Member;
 
 /// What a membership tells.
 enum News {
@@ -49,7 +52,7 @@ pub(super) struct Group {
     client: Client,
     settings: Arc<Settings>,
     live: LiveMembership,
-    member: Classic,
+    member: Member,
     duty: Option<Duty>,
     /// To be told once everything is given up.
     failure: Option<Error>,
@@ -67,11 +70,7 @@ impl Group {
         subscription: Subscription,
         live: LiveMembership,
     ) -> Result<Self> {
-        if settings.protocol == GroupProtocol::Consumer {
-            let message = "group.protocol=consumer is not supported by this client yet: remove the key";
-            return Err(Error::new(ErrorKind::Config, message));
-        }
-        let member = Classic::new(client.clone(), Arc::clone(&settings), subscription)?;
+        let member = Member::new(client.clone(), Arc::clone(&settings), subscription, Arc::clone(&live))?;
         Ok(Self {
             client,
             settings,
@@ -169,7 +168,7 @@ impl Group {
 
     async fn rejoin(&mut self, fetcher: &mut Fetcher, listener: &mut dyn RebalanceListener) -> Result<bool> {
         let owned = fetcher.names();
-        if !self.member.is_cooperative() && !owned.is_empty() {
+        if self.member.gives_up_first() && !owned.is_empty() {
             self.revoke(&owned, fetcher, listener).await?;
         }
         self.member.join(&fetcher.names());
@@ -200,7 +199,8 @@ impl Group {
         topics.extend(self.member.watched().iter().map(|name| &**name));
         self.client.watch_only(&topics);
         // a cooperative member that gave something back joins once more, to tell that it is free
-        self.duty = (has_revoked && self.member.is_cooperative()).then_some(Duty::Rejoin);
+        let again = self.member.taken(fetcher.partitions.keys(), has_revoked);
+        self.duty = again.then_some(Duty::Rejoin);
         Ok(true)
     }
 
