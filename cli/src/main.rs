@@ -73,10 +73,16 @@ async fn broker(arguments: Vec<String>) -> Result<(), Failure> {
     Ok(aqueduct_broker::run(arguments).await?)
 }
 
+/// Room for JSON of a thousand levels; what is not used is not taken from the system.
+const STACK: usize = 8 << 20;
+
 /// Runs to the end, and does not wait for threads that a read of standard input may hold for ever.
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(work);
     runtime.shutdown_background();
     result

@@ -56,21 +56,37 @@ pub(crate) fn parse_iso(text: &str, pattern: &str) -> Option<i64> {
     let [year, month, day, hour, minute, second, ms] = fields.map(|(_, value)| value);
     let months = year * 12 + month - 1;
     let days = days_from_civil(months.div_euclid(12), months.rem_euclid(12) + 1, day);
-    Some(days * DAY + ((hour * 60 + minute) * 60 + second) * 1000 + ms)
+    // so does Java
+    Some(days.wrapping_mul(DAY).wrapping_add(((hour * 60 + minute) * 60 + second) * 1000 + ms))
 }
 
-/// A number after blanks, with or without a minus sign.
+/// A number after blanks, as `java.text.DecimalFormat` reads it: a minus sign and an exponent may be there. `intValue()` of
+/// it: the low bits of a whole number, the nearest of one that fits no 64 bits.
 fn field(text: &mut &[u8]) -> Option<i64> {
     let blanks = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let mut rest = &text[blanks..];
-    let negative = rest.first() == Some(&b'-');
-    rest = &rest[usize::from(negative)..];
-    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let number = std::str::from_utf8(&rest[..digits]).ok()?.parse::<i64>().ok()?;
-    *text = &rest[digits..];
-    // Number.intValue()
-    let number = number as i32;
-    Some(i64::from(if negative { number.wrapping_neg() } else { number }))
+    let start = &text[blanks..];
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let sign = usize::from(start.first() == Some(&b'-'));
+    let mut end = sign + digits(&start[sign..]);
+    if end == sign {
+        return None;
+    }
+    if start.get(end) == Some(&b'E') {
+        let from = end + 1 + usize::from(start.get(end + 1) == Some(&b'-'));
+        let exponent = start.get(from..).map_or(0, digits);
+        end = if exponent > 0 { from + exponent } else { end };
+    }
+    *text = &start[end..];
+    let number = std::str::from_utf8(&start[..end]).ok()?;
+    let int = match number.parse::<i64>() {
+        Ok(whole) => whole as i32,
+        Err(_) => {
+            let number: f64 = number.parse().ok()?;
+            let whole = number as i64;
+            if whole as f64 == number && whole != i64::MAX { whole as i32 } else { number as i32 }
+        }
+    };
+    Some(int.into())
 }
 
 /// Days since 1970 of a date of Java's calendar; the day may be out of its month.
@@ -114,6 +130,8 @@ mod tests {
         assert_eq!(parse_iso("1582-10-04", "yyyy-MM-dd"), Some((CUTOVER - 1) * DAY));
         assert_eq!(parse_iso("2020-01-0x", "yyyy-MM-dd"), parse_iso("2019-12-31", "yyyy-MM-dd"));
         assert_eq!(parse_iso("x", "yyyy-MM-dd"), None);
+        assert_eq!(parse_iso("2E3-1-1", "yyyy-MM-dd"), parse_iso("2000-01-01", "yyyy-MM-dd"));
+        assert!(parse_iso("99999999999999999999-1-1", "yyyy-MM-dd").is_some());
         let mut out = Vec::new();
         print_iso(1_577_934_245_678, &mut out);
         assert_eq!(out, b"2020-01-02T03:04:05.678Z");

@@ -140,13 +140,35 @@ impl JsonConverter {
             Some(Cow::Borrowed(utf8)) => {
                 let skipped = (text.len() - utf8.len()) as u32;
                 let place = Span { offset: span.offset + skipped, len: span.len - skipped, ..span };
-                self.parse_utf8(batch, utf8, place)
+                match self.parse_utf8(batch, utf8, place) {
+                    Err(ReadError::Data(failure)) => self.parse_last_members(batch, utf8, failure),
+                    read => read,
+                }
             }
             Some(Cow::Owned(utf8)) => {
                 let place = batch.put_bytes(&utf8);
                 self.parse_utf8(batch, &utf8, place)
             }
             None => Err(malformed("the text has an unsupported encoding")),
+        }
+    }
+
+    /// What is wrong with a message may be in a member that a later one of the same name replaces: then it is no error.
+    #[cold]
+    fn parse_last_members(
+        &mut self,
+        batch: &mut Batch,
+        text: &[u8],
+        failure: Failure,
+    ) -> Result<(SchemaId, Value), ReadError> {
+        let mut scanner = Scanner::new(text, 0);
+        match scanner.tree(0) {
+            Ok(tree) if scanner.duplicates => {
+                let text = tree.to_string().into_bytes();
+                let place = batch.put_bytes(&text);
+                self.parse_utf8(batch, &text, place)
+            }
+            _ => Err(ReadError::Data(failure)),
         }
     }
 

@@ -49,13 +49,15 @@ pub(super) struct Text {
 pub(super) struct Scanner<'a> {
     pub(super) text: &'a [u8],
     pub(super) at: usize,
+    /// Whether a tree had members of the same name.
+    pub(super) duplicates: bool,
 }
 
 type Result<T> = std::result::Result<T, Malformed>;
 
 impl<'a> Scanner<'a> {
     pub(super) const fn new(text: &'a [u8], at: usize) -> Self {
-        Self { text, at }
+        Self { text, at, duplicates: false }
     }
 
     pub(super) const fn malformed<T>(&self, what: &'static str) -> Result<T> {

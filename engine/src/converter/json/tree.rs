@@ -1,4 +1,4 @@
-//! JSON text as a tree: for schemas, which are read once.
+//! JSON text as a tree: for schemas, which are read once, and for what has members of the same name.
 
 use serde_json::{Map, Value as Json};
 
@@ -38,7 +38,8 @@ impl Scanner<'_> {
                     }
                     let name = self.name()?;
                     let name = self.owned(name)?;
-                    members.insert(name, self.tree(depth + 1)?);
+                    let earlier = members.insert(name, self.tree(depth + 1)?);
+                    self.duplicates |= earlier.is_some();
                 }
                 Json::Object(members)
             }
@@ -46,6 +47,6 @@ impl Scanner<'_> {
     }
 
     fn owned(&self, text: Text) -> Result<String, Malformed> {
-        Ok(String::from_utf8_lossy(&*self.content(text)?).into_owned())
+        Ok(String::from_utf8_lossy(&self.content(text)?).into_owned())
     }
 }
