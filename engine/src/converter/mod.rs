@@ -1,6 +1,5 @@
 //! Converters: between the bytes of a message and the data model, a whole batch a call.
 
-mod avro;
 mod byte_array;
 mod charset;
 mod codec;
@@ -60,7 +59,6 @@ pub const fn stage(side: Side) -> Stage {
 
 /// The classes that [`create`] knows, as `GET /connector-plugins` lists them.
 pub const CLASSES: &[&str] = &[
-    avro::CLASS,
     byte_array::CLASS,
     number::BOOLEAN,
     number::DOUBLE,
@@ -113,9 +111,6 @@ fn standard(class: &str, config: &ConfigMap, is_key: bool) -> Result<Option<Box<
 /// Names the class if there is none such, or the key that is wrong.
 pub fn create(class: &str, config: &ConfigMap, is_key: bool) -> Result<Box<dyn Converter>, ConfigError> {
     let key = if is_key { "key.converter" } else { "value.converter" };
-    if known(CLASSES.iter().copied(), class, "Converter") == Some(avro::CLASS) {
-        return Ok(Box::new(avro::create(config, is_key)?));
-    }
     standard(class, config, is_key)?
         .map(|converter| converter as Box<dyn Converter>)
         .ok_or_else(|| unknown(key, class))

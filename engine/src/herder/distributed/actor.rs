@@ -68,6 +68,9 @@ pub(super) enum Command {
 
 /// Wait before joining again after an error that joining does not cure.
 const FAILED_WAIT: Duration = Duration::from_secs(5);
+/// How long nothing may have changed before the group rebalances for changes, and the longest wait for that.
+const QUIET: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// How often reading the config topic is tried outside of the group before everything is stopped.
 const UNSYNC_ATTEMPTS: u32 = 5;
 /// How long the last statuses may take at the end.
@@ -89,6 +92,8 @@ pub(super) struct Actor {
     /// Whether the last rebalance is over and its work started.
     settled: bool,
     rejoin_at: Option<Instant>,
+    /// When a rebalance was first wanted for changes of the configuration, and when it begins.
+    wanted: Option<(Instant, Instant)>,
     key_due: Option<Instant>,
     unsynced: u32,
     /// The monotonic clock of the assignor begins here.
@@ -108,6 +113,7 @@ impl Actor {
             owners: None,
             settled: false,
             rejoin_at: None,
+            wanted: None,
             key_due: None,
             unsynced: 0,
             began: Instant::now(),
@@ -129,9 +135,10 @@ impl Actor {
                 stopped = stop.recv() => break stopped,
                 event = self.member.event() => self.on_event(event).await,
                 () = sleep_until(self.rejoin_at) => self.rejoin().await,
+                () = sleep_until(self.wanted.map(|(_, due)| due)) => self.rejoin().await,
                 () = shared.store.changed(), if self.settled => {
                     if self.apply_changes().await {
-                        self.rejoin().await;
+                        self.want_rebalance();
                     }
                 }
                 () = sleep_until(self.key_due), if self.settled => self.renew_key().await,
@@ -149,7 +156,7 @@ impl Actor {
     /// Joins with what is run and read now.
     fn join(&mut self) {
         self.settled = false;
-        self.rejoin_at = None;
+        (self.rejoin_at, self.wanted) = (None, None);
         let allocation = self.assignment.as_ref().map(|last| Assignment {
             version: last.version,
             error: NO_ERROR,
@@ -162,6 +169,13 @@ impl Actor {
         let state = WorkerState { url: self.shared.url.clone(), offset: self.config.offset, allocation };
         let offered = self.shared.settings.protocol.offered().iter();
         self.member.join(offered.map(|of| GroupProtocol::new(of.wire_name(), state.encode(*of))).collect());
+    }
+
+    /// Changes often come in a row: one rebalance for all of them, as soon as they pause.
+    fn want_rebalance(&mut self) {
+        let now = Instant::now();
+        let first = self.wanted.map_or(now, |(first, _)| first);
+        self.wanted = Some((first, (now + QUIET).min(first + LONGEST_WAIT)));
     }
 
     /// Begins a rebalance: the eager protocol demands that everything stops before.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use aqueduct_protocol::client::group::GroupMember;
 use aqueduct_protocol::client::{Client, ClientConfig, Properties};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     ConfigPatch, ConnectorView, ForwardAnswer, ForwardRequest, Health, Herder, HerderError, InternalRequest,
@@ -49,6 +49,9 @@ use statuses::GroupStatuses;
 
 /// Requests waiting for the actor; more callers than that wait in line.
 const MAILBOX: usize = 256;
+
+/// Connectors that hand in task configurations at the same time; more wait in line.
+const HANDING_IN: usize = 16;
 
 /// Why a distributed worker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,7 @@ impl DistributedHerder {
             url,
             group,
             commands: commands.downgrade(),
+            handing_in: Semaphore::new(HANDING_IN),
         });
         tokio::spawn(Box::pin(Actor::new(Arc::clone(&shared), member).run(mailbox, stopping)));
         Ok(DistributedHerder { shared, _commands: commands, stop })

@@ -238,8 +238,19 @@ impl Instance {
 async fn hand_in(shared: Arc<Shared>, name: Arc<str>, tasks: Vec<ConfigMap>) {
     let mut wait = BACKOFF.0;
     loop {
-        match shared.hand_in_tasks(&name, &tasks).await {
+        shared.has_leader().await;
+        let handed_in = match shared.handing_in.acquire().await {
+            Ok(_turn) => shared.hand_in_tasks(&name, &tasks).await,
+            Err(_) => return,
+        };
+        match handed_in {
             Ok(()) => return,
+            // a rebalance has come between
+            Err(error) if error.status == 409 => {
+                tracing::debug!(connector = &*name, "the task configurations are handed in again: {error}");
+                tokio::time::sleep(BACKOFF.0).await;
+                continue;
+            }
             Err(error) => tracing::info!(
                 connector = &*name,
                 "the task configurations could not be handed in, trying again in {} ms: {error}",

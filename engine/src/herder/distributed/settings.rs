@@ -10,6 +10,9 @@ use crate::connector::ConfigMap;
 use crate::store::{Storage, StorageTopic};
 use crate::worker::WorkerConfigError;
 
+/// One rebalance brings the next: what a round revokes the next one assigns.
+const EARLY_HEARTBEAT: Duration = Duration::from_millis(100);
+
 /// Settings of a member of a group of workers.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -52,6 +55,7 @@ impl Settings {
         group.session_timeout = millis("session.timeout.ms", 10_000)?;
         group.rebalance_timeout = millis("rebalance.timeout.ms", 60_000)?;
         group.heartbeat_interval = millis("heartbeat.interval.ms", 3_000)?;
+        group.early_heartbeat = Some(EARLY_HEARTBEAT);
         let protocol = text("connect.protocol").unwrap_or("sessioned");
         let protocol = ConnectProtocol::parse(protocol)
             .ok_or_else(|| invalid("connect.protocol", protocol, "one of eager, compatible, sessioned"))?;

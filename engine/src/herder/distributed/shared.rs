@@ -1,10 +1,10 @@
 //! What the herder, its actor and the runners of connectors share.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::actor::Command;
 use super::leader::Owners;
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) url: String,
     pub(super) group: RwLock<GroupView>,
     pub(super) commands: mpsc::WeakSender<Command>,
+    /// Connectors that may hand in task configurations at the same time.
+    pub(super) handing_in: Semaphore,
 }
 
 impl Shared {
@@ -87,6 +89,14 @@ impl Shared {
         // a newer configuration starts the connector anew anyway
         *connector.config == *config
             && (connector.tasks[..] != *tasks || connector.applied.as_deref() != Some(config))
+    }
+
+    /// Waits until the group has a leader that may be asked.
+    pub(super) async fn has_leader(&self) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(50);
+        while self.group.read().leader_url.is_none() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Stores task configurations by way of the leader.

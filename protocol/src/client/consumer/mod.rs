@@ -266,7 +266,6 @@ impl Consumer {
         for batch in std::mem::take(&mut self.held).iter().rev() {
             self.fetcher.give_back(batch);
         }
-        self.fetcher.close_sessions();
         self.commits.settle().await;
         match &mut self.group {
             Some(group) => group.leave(&mut self.fetcher, listener, reason).await,

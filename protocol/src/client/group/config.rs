@@ -21,6 +21,9 @@ pub struct GroupConfig {
     pub rebalance_timeout: Duration,
     /// `heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
+    /// The first heartbeat of a generation comes after this time, the following ones each after twice the time before, up to
+    /// `heartbeat_interval`: where one rebalance brings the next, it is learned sooner. None: `heartbeat_interval` at once.
+    pub early_heartbeat: Option<Duration>,
     /// The owner must show up ([`super::GroupMember::attend`]) within this time, or the member leaves; none: it need not.
     pub idle_limit: Option<Duration>,
 }
@@ -35,6 +38,7 @@ impl GroupConfig {
             session_timeout: Duration::from_secs(45),
             rebalance_timeout: Duration::from_secs(300),
             heartbeat_interval: Duration::from_secs(3),
+            early_heartbeat: None,
             idle_limit: None,
         }
     }

@@ -101,6 +101,8 @@ pub(super) struct Machine {
     /// Joins are not tried before this.
     not_before: Option<Instant>,
     next_beat: Instant,
+    /// Wait before the heartbeat after the next.
+    beat_wait: Duration,
     /// When the coordinator last answered.
     heard: Instant,
     told_unreachable: bool,
@@ -111,6 +113,7 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn new(config: Arc<GroupConfig>, backoff: Backoff, now: Instant) -> Self {
+        let beat_wait = config.heartbeat_interval;
         Self {
             config,
             backoff,
@@ -125,6 +128,7 @@ impl Machine {
             failures: 0,
             not_before: None,
             next_beat: now,
+            beat_wait,
             heard: now,
             told_unreachable: false,
             attended: now,
@@ -293,6 +297,7 @@ impl Machine {
 
     fn synced(&mut self, assignment: Bytes, now: Instant) {
         let State::Syncing(joined, _) = std::mem::replace(&mut self.state, State::Stable) else { return };
+        self.beat_wait = self.config.early_heartbeat.unwrap_or(self.config.heartbeat_interval);
         self.heard_of(now);
         if std::mem::take(&mut self.again) {
             self.enter(State::Joining);
@@ -361,7 +366,9 @@ impl Machine {
     fn heard_of(&mut self, now: Instant) {
         self.heard = now;
         self.told_unreachable = false;
-        self.next_beat = now + self.config.heartbeat_interval;
+        let interval = self.config.heartbeat_interval;
+        self.next_beat = now + self.beat_wait.clamp(Duration::from_millis(1), interval);
+        self.beat_wait = (self.beat_wait * 2).min(interval);
     }
 
     fn retry_join(&mut self, now: Instant) {

@@ -311,6 +311,21 @@ fn silence_is_told_once_a_stretch() {
 }
 
 #[test]
+fn early_heartbeats_become_rarer() {
+    let mut life = Life::new(|config| config.early_heartbeat = Some(SECOND / 2));
+    for generation in 1..3 {
+        life.become_member(generation, false);
+        for wait in [SECOND / 2, SECOND, 2 * SECOND, 3 * SECOND, 3 * SECOND] {
+            life.now += wait - SECOND / 100;
+            assert_eq!(life.call(), None);
+            life.now += SECOND / 100;
+            assert!(matches!(life.call(), Some(Call::Heartbeat { .. })), "after {wait:?}");
+            life.answer(Answer::Beat(Ok(())));
+        }
+    }
+}
+
+#[test]
 fn leaving_is_said_for_dynamic_members_only() {
     for (instance, said) in [(None, Some("me".to_owned())), (Some("one".to_owned()), None)] {
         let mut life = Life::new(|config| config.instance_id = instance);
