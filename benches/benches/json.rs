@@ -38,8 +38,7 @@ fn messages(envelope: bool) -> (Bytes, Vec<Record>) {
     for index in 0..RECORDS {
         let payload = payload(index);
         assert_eq!(payload.len(), 180);
-        let text =
-            if envelope { format!("{{\"schema\":{SCHEMA},\"payload\":{payload}}}") } else { payload };
+        let text = if envelope { format!("{{\"schema\":{SCHEMA},\"payload\":{payload}}}") } else { payload };
         let span = Span { segment: 1, offset: buffer.len() as u32, len: text.len() as u32 };
         records.push(Record { raw_value: Some(span), ..Record::default() });
         buffer.extend_from_slice(text.as_bytes());
