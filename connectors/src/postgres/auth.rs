@@ -91,7 +91,9 @@ pub(super) async fn log_in(
         }
         wire.write(&out).await?;
     }
-    wire.until_ready().await
+    // an error here ends the connection: the database is not there, or too many are connected
+    while !matches!(wire.message().await?, Message::ReadyForQuery(_)) {}
+    Ok(())
 }
 
 fn password(settings: &ConnectionSettings) -> Result<&str, PgError> {

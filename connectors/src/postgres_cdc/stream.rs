@@ -83,6 +83,8 @@ pub(super) struct Decoder {
     progress: Progress,
     /// What had been given out before the stream was begun; nothing once it is passed.
     resume: Option<Progress>,
+    /// Commit time of the last transaction, which messages outside of one take.
+    last_micros: i64,
     /// LSN of the last change, and how many came with it.
     at_lsn: (u64, u64),
     /// Up to where the stream has been seen, if no transaction is open.
@@ -124,6 +126,7 @@ impl Decoder {
             message_value,
             progress,
             resume: resume.then_some(progress),
+            last_micros: progress.commit_micros,
             at_lsn: (0, 0),
             seen: 0,
         }
@@ -200,8 +203,8 @@ impl Decoder {
     ) -> Result<Step, ConnectError> {
         match message {
             Message::Begin { commit_micros, xid } => {
-                self.transaction =
-                    Some(Transaction { xid: Some(xid), micros: commit_micros.saturating_add(EPOCH_MICROS) });
+                self.last_micros = commit_micros.saturating_add(EPOCH_MICROS);
+                self.transaction = Some(Transaction { xid: Some(xid), micros: self.last_micros });
                 self.replicated_from = None;
                 self.begin(batch, change.lsn, xid);
             }
@@ -445,7 +448,7 @@ impl Decoder {
         if self.given_before(change.lsn, transaction.xid) {
             return;
         }
-        let micros = if transactional { transaction.micros } else { self.progress.commit_micros };
+        let micros = if transactional { transaction.micros } else { self.last_micros };
         if !transactional {
             // it is whole by itself, as a transaction is at its commit
             self.progress.last_commit = Some(change.lsn);

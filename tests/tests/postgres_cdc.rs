@@ -1,0 +1,288 @@
+//! PostgreSQL CDC against real servers: beside Debezium on the same database, from Debezium's offsets and back, and with
+//! everything killed in turn.
+
+#[path = "postgres_cdc/support.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aqueduct_tests::wait_for;
+use serde_json::{Value, json};
+use support::{Database, Own, Worker, records, topics};
+
+const WAIT: Duration = Duration::from_secs(60);
+
+/// What is not the same in two runs, made the same: clocks, the run's id, the source's name; of a snapshot also its position.
+fn normal(record: &Value, prefix: &str) -> Value {
+    let parse = |text: &Value| text.as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
+    let (key, mut value) = (parse(&record["key"]), parse(&record["payload"]));
+    for clock in ["ts_ms", "ts_us", "ts_ns"] {
+        if value["payload"].get("op").is_some() && value["payload"].get(clock).is_some() {
+            value["payload"][clock] = json!("now");
+        }
+    }
+    let source = &mut value["payload"]["source"];
+    if source.is_object() && source["snapshot"] != "false" {
+        for position in ["ts_ms", "ts_us", "ts_ns", "lsn", "txId", "sequence"] {
+            source[position] = json!("snapshot");
+        }
+    }
+    let mut headers = record["headers"].as_array().cloned().unwrap_or_default();
+    for at in (1..headers.len()).step_by(2) {
+        if headers[at - 1] == "__debezium.context.runId" {
+            headers[at] = json!("run");
+        }
+    }
+    let text = json!({"key": key, "value": value, "headers": headers}).to_string();
+    serde_json::from_str(&text.replace(prefix, "PREFIX")).unwrap()
+}
+
+/// Paths at which two values differ.
+fn differences(ours: &Value, theirs: &Value, path: &str, found: &mut Vec<String>) {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
+            for (key, value) in a {
+                differences(value, &b[key], &format!("{path}/{key}"), found);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                let name = a.get("field").and_then(Value::as_str).map_or(index.to_string(), str::to_owned);
+                differences(a, b, &format!("{path}/{name}"), found);
+            }
+        }
+        (a, b) if a == b => {}
+        (a, b) => found.push(format!("{path}: ours {a}, Debezium's {b}")),
+    }
+}
+
+/// The same snapshot and the same changes through both, in several modes of types, schemas included.
+#[test]
+fn events_are_debezium_s() {
+    let database = Database::shared("events");
+    database.sql(include_str!("postgres_cdc/types.sql"));
+    let modes = [
+        json!({"topic.prefix": "MODE"}),
+        json!({"time.precision.mode": "connect", "decimal.handling.mode": "string", "hstore.handling.mode": "map",
+            "binary.handling.mode": "base64", "interval.handling.mode": "string", "provide.transaction.metadata": "true"}),
+        json!({"time.precision.mode": "isostring", "decimal.handling.mode": "double", "binary.handling.mode": "hex"}),
+        json!({"time.precision.mode": "nanoseconds", "skipped.operations": "none"}),
+        json!({"time.precision.mode": "structured", "column.exclude.list": "public.types.vc,public.types.ai",
+            "message.key.columns": "public.composite:v"}),
+    ];
+    let prefixes = |who: &str| -> Vec<String> {
+        (0..modes.len()).map(|mode| database.name(&format!("{who}{mode}"))).collect()
+    };
+    let (ours, theirs) = (prefixes("a"), prefixes("d"));
+    let connectors = |names: &[String]| -> Vec<Value> {
+        names.iter().zip(&modes).map(|(name, mode)| database.connector(name, mode)).collect()
+    };
+    let aqueduct = Worker::aqueduct(&connectors(&ours));
+    let debezium = Worker::debezium(&connectors(&theirs));
+    let counts = |prefixes: &[String]| -> usize {
+        topics()
+            .iter()
+            .filter(|topic| prefixes.iter().any(|prefix| topic.starts_with(&format!("{prefix}."))))
+            .map(|topic| records(topic).len())
+            .sum()
+    };
+    let snapshot = database.sql("select (select count(*) from types) + (select count(*) from composite) + (select count(*) from nokey)");
+    let rows = snapshot.trim().parse::<usize>().unwrap() * modes.len();
+    wait_for(&format!("{rows} rows of Debezium's snapshots; {}", debezium.log()), WAIT, || {
+        counts(&theirs) == rows
+    });
+    wait_for(&format!("{rows} rows of our snapshots; {}", aqueduct.log()), WAIT, || counts(&ours) == rows);
+    database.sql(include_str!("postgres_cdc/changes.sql"));
+    let last = |prefix: &String| records(&format!("{prefix}.public.finish")).len() == 1;
+    wait_for("Debezium's last event", WAIT, || theirs.iter().all(last));
+    wait_for(&format!("our last event; {}", aqueduct.log()), WAIT, || ours.iter().all(last));
+    drop((aqueduct, debezium));
+    // Debezium has no structured form for the end of the day and gives null
+    let better =
+        |difference: &String| difference.contains("mode 4/value/payload/after/t6: ours {\"hour\":24,");
+    let mut compared = 0;
+    let mut found = Vec::new();
+    for topic in topics() {
+        let Some(mode) = theirs.iter().position(|prefix| topic.starts_with(&format!("{prefix}."))) else {
+            continue;
+        };
+        let our_topic = topic.replace(&theirs[mode], &ours[mode]);
+        let (our_records, their_records) = (records(&our_topic), records(&topic));
+        if our_records.len() != their_records.len() {
+            found.push(format!("{topic}: ours {}, Debezium's {}", our_records.len(), their_records.len()));
+        }
+        for (at, (a, b)) in our_records.iter().zip(&their_records).enumerate() {
+            compared += 1;
+            let name = format!("{}[{at}] mode {mode}", topic.replace(&theirs[mode], ""));
+            differences(&normal(a, &ours[mode]), &normal(b, &theirs[mode]), &name, &mut found);
+        }
+    }
+    found.retain(|difference| !better(difference));
+    assert!(
+        found.is_empty(),
+        "{} differences in {compared} records:\n{}",
+        found.len(),
+        found[..found.len().min(40)].join("\n")
+    );
+    assert!(compared > 100, "only {compared} records were compared");
+}
+
+/// Debezium stops, Aqueduct goes on from its offsets; Aqueduct stops, Debezium goes on. Nothing is lost, nothing comes twice.
+#[test]
+fn offsets_go_from_one_to_the_other_and_back() {
+    let database = Database::shared("offsets");
+    database.sql("create table t (id serial primary key, v text); insert into t (v) select 'snapshot' from generate_series(1, 100)");
+    let prefix = database.name("p");
+    let connector = database.connector(&prefix, &json!({}));
+    let topic = format!("{prefix}.public.t");
+    let ids = || -> Vec<i64> {
+        let id = |record: &Value| {
+            serde_json::from_str::<Value>(record["key"].as_str().unwrap()).unwrap()["payload"]["id"]
+                .as_i64()
+                .unwrap()
+        };
+        records(&topic).iter().map(id).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let offsets = folder.path().join("offsets");
+    let mut rows = 100;
+    for turn in 0..4 {
+        let worker = if turn % 2 == 0 {
+            Worker::debezium_at(&[connector.clone()], &offsets)
+        } else {
+            Worker::aqueduct_at(&[connector.clone()], &offsets)
+        };
+        // changes of a running worker, and one transaction of many rows
+        database.sql(
+            "insert into t (v) values ('one'); insert into t (v) select 'many' from generate_series(1, 49)",
+        );
+        rows += 50;
+        wait_for(&format!("{rows} rows in turn {turn}; {}", worker.log()), WAIT, || ids().len() >= rows);
+        worker.stop();
+        // and changes that nobody watches
+        database.sql("insert into t (v) select 'unwatched' from generate_series(1, 10)");
+        rows += 10;
+    }
+    let worker = Worker::aqueduct_at(&[connector], &offsets);
+    wait_for(&format!("{rows} rows; {}", worker.log()), WAIT, || ids().len() >= rows);
+    worker.stop();
+    let expected: Vec<i64> = (1..=i64::try_from(rows).unwrap()).collect();
+    assert_eq!(ids(), expected, "every row once, in order");
+}
+
+/// Tells a thread to end, also when the test fails.
+struct RaiseOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Inserts, updates and deletes go on while the worker and the server are killed (-9): what the topic says in the end is what the
+/// table holds.
+#[test]
+fn kills_lose_nothing() {
+    let own = Own::start();
+    let database = own.database("kills");
+    database.sql("create table t (id int primary key, v int not null); insert into t select g, 0 from generate_series(1, 200) g");
+    let prefix = database.name("p");
+    let connector = database.connector(&prefix, &json!({"retriable.restart.connector.wait.ms": "500"}));
+    let folder = tempfile::tempdir().unwrap();
+    let offsets = folder.path().join("offsets");
+    let mut worker = Some(Worker::aqueduct_at(&[connector.clone()], &offsets));
+    let topic = format!("{prefix}.public.t");
+    wait_for("the snapshot", WAIT, || records(&topic).len() >= 200);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let raised_at_the_end = RaiseOnDrop(&stop);
+        let writer = scope.spawn(|| {
+            let mut round = 0;
+            while !stop.load(Ordering::Relaxed) {
+                round += 1;
+                std::thread::sleep(Duration::from_millis(5));
+                // the server may be down just now
+                database.try_sql(&format!(
+                    "update t set v = {round} where id % 10 = {round} % 10; insert into t values (1000 + {round}, {round}) on conflict do nothing; delete from t where id = 1000 + {round} - 5; \
+                     begin; update t set v = -1; rollback"
+                ));
+            }
+        });
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(700));
+            drop(worker.take()); // kills it
+            worker = Some(Worker::aqueduct_at(&[connector.clone()], &offsets));
+            std::thread::sleep(Duration::from_millis(700));
+            own.kill_and_restart();
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        drop(raised_at_the_end);
+        writer.join().unwrap();
+    });
+    database.sql("insert into t values (999999, 1)");
+    let state = || {
+        let mut state = BTreeMap::new();
+        for record in records(&topic) {
+            let key: Value = serde_json::from_str(record["key"].as_str().unwrap()).unwrap();
+            let id = key["payload"]["id"].as_i64().unwrap();
+            match record["payload"].as_str() {
+                None => drop(state.remove(&id)),
+                Some(text) => {
+                    let value: Value = serde_json::from_str(text).unwrap();
+                    let after = &value["payload"]["after"];
+                    if after.is_null() {
+                        drop(state.remove(&id))
+                    } else {
+                        drop(state.insert(id, after["v"].as_i64().unwrap()))
+                    }
+                }
+            }
+        }
+        state
+    };
+    let log = worker.as_ref().map(Worker::log).unwrap_or_default();
+    wait_for(&format!("the last row; {log}"), WAIT, || state().contains_key(&999_999));
+    let table: BTreeMap<i64, i64> = database
+        .sql("select id, v from t")
+        .lines()
+        .filter_map(|line| line.split_once('|'))
+        .map(|(id, v)| (id.parse().unwrap(), v.parse().unwrap()))
+        .collect();
+    assert_eq!(state(), table);
+}
+
+/// What is wrong is said, with the statement that mends it.
+#[test]
+fn bad_settings_and_servers_are_named() {
+    let database = Database::shared("bad");
+    database.sql("create table t (id int primary key)");
+    let cases = [
+        (json!({"database.user": "app", "database.password": "wrong"}), "password authentication failed"),
+        (json!({"database.dbname": "nowhere"}), "database \\\"nowhere\\\" does not exist"),
+        (
+            json!({"publication.autocreate.mode": "disabled", "publication.name": "missing"}),
+            "CREATE PUBLICATION",
+        ),
+        (
+            json!({"publication.autocreate.mode": "filtered", "publication.name": "nothing", "table.include.list": "public.other"}),
+            "no table matches",
+        ),
+    ];
+    let named = |at: usize| database.name(&format!("b{at}"));
+    let connectors: Vec<Value> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, (settings, _))| database.connector(&named(at), settings))
+        .collect();
+    let worker = Worker::aqueduct(&connectors);
+    for (at, (_, expected)) in cases.iter().enumerate() {
+        let status = || worker.get(&format!("/connectors/{}/status", named(at)));
+        wait_for(&format!("{expected} in {}", status()), WAIT, || {
+            status().contains("FAILED") && status().contains(expected)
+        });
+        assert!(!status().contains("wrong"), "a password is shown: {}", status());
+    }
+    assert!(!worker.log().contains("\"wrong\""), "a password is logged");
+}
