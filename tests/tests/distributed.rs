@@ -172,6 +172,32 @@ fn one_group_with_a_jvm_worker_either_leading_each_killed_in_turn() {
 }
 
 #[test]
+fn older_protocols_beside_a_jvm_worker() {
+    let group = Group::new("eager", "scheduled.rebalance.max.delay.ms=0\n");
+    let jvm = group.jvm_starting();
+    let with = |protocol: &str| group.ours_with(&format!("connect.protocol={protocol}\n"));
+    let eager = with("eager");
+    jvm.wait_until_healthy();
+    create(&jvm, "one", source(&group, "in1.txt"));
+    create(&eager, "two", source(&group, "in2.txt"));
+    wait_balanced(2, &eager, &[&jvm, &eager]);
+    assert!(eager.log().contains("protocol=\"default\""), "{}", eager.log());
+    // without a session key in use internal requests need no signature: those of both kinds of workers have come through
+    eager.terminate();
+    let compatible = with("compatible");
+    create(&compatible, "three", source(&group, "in3.txt"));
+    create(&jvm, "four", source(&group, "in4.txt"));
+    wait_balanced(4, &jvm, &[&jvm, &compatible]);
+    assert!(compatible.log().contains("protocol=\"compatible\""), "{}", compatible.log());
+    jvm.kill();
+    append(&group.path("in1.txt"), 0..10);
+    wait_balanced(4, &compatible, &[&compatible]);
+    let data = format!("{}-data", group.name);
+    let lines = || run(&mut kcat(group.bootstrap(), &["-C", "-q", "-e", "-t", &data]), b"").lines().count();
+    wait_for("the lines in the topic", WAIT, || lines() == 10);
+}
+
+#[test]
 fn a_group_of_ours_alone() {
     let group = Group::new("ours", "scheduled.rebalance.max.delay.ms=0\n");
     let first = group.ours();

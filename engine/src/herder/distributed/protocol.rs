@@ -310,6 +310,21 @@ mod tests {
         digits.chunks(2).map(byte).collect::<Vec<u8>>().into()
     }
 
+    proptest::proptest! {
+        /// Whatever another member sends: an error or a value that can be written again.
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), version in 0_u8..3) {
+            let bytes: Bytes = [&[0, version], bytes.as_slice()].concat().into();
+            if let Ok(state) = WorkerState::decode(bytes.clone()) {
+                state.encode(ConnectProtocol::Sessioned);
+            }
+            if let Ok(assignment) = Assignment::decode(bytes) {
+                let again = Assignment::decode(assignment.encode());
+                proptest::prop_assert_eq!(again, Ok(assignment));
+            }
+        }
+    }
+
     #[test]
     fn names_and_versions() {
         let names = |setting: &str| -> Vec<_> {

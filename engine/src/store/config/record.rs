@@ -284,6 +284,21 @@ mod tests {
         ]
     }
 
+    proptest::proptest! {
+        /// Whatever is in the topic: an error, or a record that is written as the same.
+        #[test]
+        fn any_record(
+            key in "(connector-|task-|commit-|target-state-|session-key|restart-connector-|tasks-fencing-|logger-cluster-)[a-z0-9-]{0,6}",
+            value in proptest::option::of("(\\{\"(properties|tasks|task-count|state|level|key)\":(\\{\\}|[0-9-]{1,3}|\"[A-Z]{0,7}\"|null)\\}|.{0,20})"),
+        ) {
+            if let Ok(record) = ConfigRecord::decode(Some(key.as_bytes()), value.as_deref().map(str::as_bytes)) {
+                let (key, value) = record.encode();
+                let again = ConfigRecord::decode(Some(key.as_bytes()), value.as_deref());
+                proptest::prop_assert_eq!(again, Ok(record));
+            }
+        }
+    }
+
     #[test]
     fn both_ways_to_the_byte() {
         for (record, key, value) in recorded() {
