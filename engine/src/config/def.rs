@@ -226,7 +226,7 @@ impl ConfigKey {
 
     /// [`Self::check`] under another name: that of a transform's key within its connector's configuration.
     fn check_as<'a>(&self, name: &str, value: &'a str) -> Result<&'a str, ConfigError> {
-        let trimmed = if self.kind == ConfigType::Password { value } else { value.trim() };
+        let trimmed = if self.kind == ConfigType::Password { value } else { java_trim(value) };
         let shown = if self.kind == ConfigType::Password { "[hidden]" } else { trimmed };
         let invalid = |why: String| ConfigError::invalid(name, shown, why);
         let whole = |type_name: &str, min: i64, max: i64| match trimmed.parse::<i64>() {
@@ -277,6 +277,11 @@ impl ConfigKey {
             Validator::Check(check) => check(value),
         }
     }
+}
+
+/// `String.trim()`: control characters go too, blanks beyond ASCII stay.
+fn java_trim(text: &str) -> &str {
+    text.trim_matches(|char| char <= ' ')
 }
 
 /// What is wrong with a list of names.

@@ -41,6 +41,15 @@ static CLASSES: &[Class] = &[
     class!("org.apache.kafka.connect.transforms.TimestampConverter", true, super::timestamp_converter),
     class!("org.apache.kafka.connect.transforms.TimestampRouter", false, super::timestamp_router),
     class!("org.apache.kafka.connect.transforms.ValueToKey", false, super::value_to_key),
+    class!("io.debezium.transforms.ExtractNewRecordState", false, super::debezium::unwrap),
+    class!("io.debezium.transforms.ByLogicalTableRouter", false, super::debezium::logical_router),
+    Class {
+        name: "io.debezium.transforms.ToLogicalTopicRouter",
+        sided: false,
+        def: &super::debezium::logical_router::TO_TOPIC_DEF,
+        make: super::debezium::logical_router::make,
+    },
+    class!("io.debezium.transforms.outbox.EventRouter", false, super::debezium::event_router),
 ];
 
 /// Class names of all transforms, as `GET /connector-plugins?connectorsOnly=false` lists them.

@@ -5,6 +5,7 @@
 mod cast;
 mod chain;
 mod class;
+mod debezium;
 mod drop_headers;
 mod extract_field;
 mod field_path;

@@ -3,7 +3,7 @@
 use super::Transform;
 use super::java_regex::JavaRegex;
 use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig};
-use crate::data::{Batch, RecordError, Side, Stage, TopicId};
+use crate::data::{Batch, RecordError, Side, TopicId};
 
 pub(super) static DEF: ConfigDef = ConfigDef {
     keys: &[
@@ -21,7 +21,7 @@ struct RegexRouter {
     regex: JavaRegex,
     replacement: String,
     /// New topic of each topic seen in the batch.
-    routes: Vec<(TopicId, Result<TopicId, String>)>,
+    routes: Vec<(TopicId, Result<TopicId, RecordError>)>,
 }
 
 pub(super) fn make(config: &ParsedConfig, _: Side) -> Result<Box<dyn Transform>, ConfigError> {
@@ -33,7 +33,7 @@ pub(super) fn make(config: &ParsedConfig, _: Side) -> Result<Box<dyn Transform>,
 }
 
 impl RegexRouter {
-    fn route(&self, batch: &mut Batch, topic: TopicId) -> Result<TopicId, String> {
+    fn route(&self, batch: &mut Batch, topic: TopicId) -> Result<TopicId, RecordError> {
         let name = batch.topic(topic);
         if !self.regex.matches(name) {
             return Ok(topic);
@@ -57,15 +57,7 @@ impl Transform for RegexRouter {
             });
             match route {
                 Ok(topic) => batch.records[index].topic = topic,
-                Err(message) => {
-                    let java_class = if message.starts_with("No group ") {
-                        "java.lang.IndexOutOfBoundsException"
-                    } else {
-                        "java.lang.IllegalArgumentException"
-                    };
-                    let error = RecordError { stage: Stage::Transformation, java_class, message };
-                    batch.fail(index, error);
-                }
+                Err(error) => batch.fail(index, error),
             }
         }
     }

@@ -27,27 +27,7 @@ pub(super) static DEF: ConfigDef = ConfigDef {
 };
 
 pub(super) fn make(config: &ParsedConfig, side: Side) -> Result<Box<dyn Transform>, ConfigError> {
-    let mut renames = Vec::new();
-    for rename in config.set("renames") {
-        // String.split drops empty parts at the end.
-        let parts: Vec<&str> = rename.trim_end_matches(':').split(':').collect();
-        match parts[..] {
-            [from, to] => renames.push((from.to_owned(), to.to_owned())),
-            _ => {
-                let list = config.list("renames").join(", ");
-                let why = format!("Invalid rename mapping: {rename}");
-                return Err(ConfigError::invalid("renames", format!("[{list}]"), why));
-            }
-        }
-    }
-    let names = |key| config.set(key).into_iter().map(str::to_owned).collect();
-    let settings = Settings {
-        exclude: names("exclude"),
-        include: names("include"),
-        renames,
-        replace_null: config.boolean(REPLACE_NULL),
-    };
-    Ok(Box::new(ReplaceField { side, settings, plans: PlanCache::default(), map: MapBuilder::default() }))
+    Ok(Box::new(ReplaceField::new(config, side)?))
 }
 
 struct Settings {
@@ -102,6 +82,41 @@ struct ReplaceField {
 }
 
 impl ReplaceField {
+    fn new(config: &ParsedConfig, side: Side) -> Result<Self, ConfigError> {
+        let mut renames = Vec::new();
+        for rename in config.set("renames") {
+            // String.split drops empty parts at the end.
+            let parts: Vec<&str> = rename.trim_end_matches(':').split(':').collect();
+            match parts[..] {
+                [from, to] => renames.push((from.to_owned(), to.to_owned())),
+                _ => {
+                    let list = config.list("renames").join(", ");
+                    let why = format!("Invalid rename mapping: {rename}");
+                    return Err(ConfigError::invalid("renames", format!("[{list}]"), why));
+                }
+            }
+        }
+        let names = |key| config.set(key).into_iter().map(str::to_owned).collect();
+        let settings = Settings {
+            exclude: names("exclude"),
+            include: names("include"),
+            renames,
+            replace_null: config.boolean(REPLACE_NULL),
+        };
+        Ok(Self { side, settings, plans: PlanCache::default(), map: MapBuilder::default() })
+    }
+
+    fn one(&mut self, batch: &mut Batch, index: usize) -> Result<(), RecordError> {
+        match operand(batch, index, self.side, PURPOSE)? {
+            Operand::Null => Ok(()),
+            Operand::Map(range) => {
+                self.without_schema(batch, index, range);
+                Ok(())
+            }
+            Operand::Struct(id, range) => self.with_schema(batch, index, id, range),
+        }
+    }
+
     fn with_schema(
         &mut self,
         batch: &mut Batch,
@@ -142,13 +157,15 @@ impl ReplaceField {
 
 impl Transform for ReplaceField {
     fn apply(&mut self, batch: &mut Batch, rows: &[u32]) {
-        each_row(batch, rows, |batch, index| match operand(batch, index, self.side, PURPOSE)? {
-            Operand::Null => Ok(()),
-            Operand::Map(range) => {
-                self.without_schema(batch, index, range);
-                Ok(())
-            }
-            Operand::Struct(id, range) => self.with_schema(batch, index, id, range),
-        });
+        each_row(batch, rows, |batch, index| self.one(batch, index));
     }
+}
+
+/// Leaves out fields of one record, as a transform with this `exclude` does.
+pub(super) fn exclude(batch: &mut Batch, index: usize, side: Side, names: &str) -> Result<(), RecordError> {
+    let config = [("exclude".to_owned(), names.to_owned())].into_iter().collect();
+    let bad =
+        |error: ConfigError| RecordError { java_class: error.java_class, ..super::data_error(error.message) };
+    let mut replace = ReplaceField::new(&DEF.parse(&config).map_err(bad)?, side).map_err(bad)?;
+    replace.one(batch, index)
 }
