@@ -145,7 +145,7 @@ async fn topics_that_fit_a_pattern_are_found_while_it_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_of_the_jvm_shares_the_group() {
-    share_with_jvm(&QUICK, &["heartbeat.interval.ms=200"]).await;
+    share_with_jvm(&QUICK, &["heartbeat.interval.ms=200"], Duration::from_secs(5)).await;
 }
 
 fn connect(group: &str, instance: Option<&str>) -> GroupConfig {

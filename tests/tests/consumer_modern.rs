@@ -21,7 +21,7 @@ async fn three_members_read_everything_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_of_the_jvm_shares_the_group() {
-    share_with_jvm(&[NEW], &["group.protocol=consumer"]).await;
+    share_with_jvm(&[NEW], &["group.protocol=consumer"], Duration::from_secs(12)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,9 @@
 //! ```
 //!
 //! * `event` is cancel safe: it belongs in a `select!` with the owner's other work. [`GroupMember::try_event`] does not wait.
+//! * A join waits at the coordinator, and heartbeats wait behind it: members of different groups want a [`Client`] each.
+//! * A static member that comes back while its place is kept may get the assignment of before, without a new generation and
+//!   without anybody reading its metadata: if that has changed, it calls `join` once more.
 //! * A rebalance is learned with the next heartbeat, i.e. within `heartbeat_interval` while the coordinator answers.
 //! * `join` may be called at any time, also when nothing has happened: the member joins again with the new metadata and the
 //!   group forms a new generation. A join that is under way is repeated with the newest metadata.
