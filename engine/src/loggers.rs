@@ -151,17 +151,20 @@ impl Loggers {
             return Err(HerderError::new(400, format!("{MOST} loggers have a level already")));
         }
         let below = |name: &str| own == ROOT || name == own || is_below(name, &own);
+        let changes = |name: &str| effective(&levels, name) != level;
         let mut affected: Vec<String> = KNOWN
             .iter()
             .map(|name| (*name).to_owned())
             .chain(levels.keys().cloned())
-            .filter(|name| below(name))
+            .filter(|name| below(name) && changes(name))
             .collect();
         affected.sort();
         affected.dedup();
-        for name in affected.iter().chain(std::iter::once(&own)) {
+        for name in &affected {
             levels.insert(name.clone(), value);
         }
+        // a logger that nothing uses yet is remembered
+        levels.entry(own).or_insert(LoggerLevel { level, last_modified: None }).level = level;
         drop(levels);
         self.shared.version.fetch_add(1, Ordering::Release);
         let mut shown: Vec<String> = affected.iter().map(|name| shown_name(name)).collect();
@@ -245,6 +248,12 @@ mod tests {
         assert_eq!(loggers.get("root").unwrap().level, Level::Warn);
         assert_eq!(loggers.connector_level("c"), None);
         assert_eq!(loggers.set("connector.c", "TRACE").unwrap(), Vec::<String>::new());
+        assert_eq!(
+            loggers.set("root", "WARN").unwrap(),
+            ["connector.c"],
+            "the others have that level already"
+        );
+        loggers.set("connector.c", "TRACE").unwrap();
         assert_eq!(loggers.connector_level("c"), Some(Level::Trace));
         assert_eq!(loggers.most(), Level::Trace);
     }

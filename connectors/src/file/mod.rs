@@ -8,8 +8,8 @@ mod tests;
 
 use aqueduct_engine::config::{ConfigDef, ConfigKey, ConfigType, Importance, Validator};
 use aqueduct_engine::connector::{
-    BoxFuture, ConfigMap, ConnectError, Connector, ConnectorContext, ConnectorKind, ConnectorPlugin,
-    ExactlyOnceSupport, Task,
+    AlterOffsets, BoxFuture, ConfigMap, ConnectError, Connector, ConnectorContext, ConnectorKind,
+    ConnectorPlugin, ExactlyOnceSupport, OffsetMap, Task,
 };
 
 /// The version of Kafka whose connectors these are.
@@ -144,6 +144,18 @@ impl Connector for FileStreamConnector {
         Ok(vec![self.config.clone(); tasks])
     }
 
+    fn alter_offsets<'a>(
+        &'a mut self,
+        config: &'a ConfigMap,
+        offsets: &'a [(OffsetMap, Option<OffsetMap>)],
+    ) -> BoxFuture<'a, Result<AlterOffsets, ConnectError>> {
+        let checked = match self.kind {
+            ConnectorKind::Sink => Ok(()),
+            ConnectorKind::Source => check_offsets(config, offsets),
+        };
+        Box::pin(std::future::ready(checked.map(|()| AlterOffsets::Done)))
+    }
+
     fn exactly_once_support(&self, config: &ConfigMap) -> ExactlyOnceSupport {
         // what comes from standard input cannot be read again
         match config.get(FILE) {
@@ -153,4 +165,38 @@ impl Connector for FileStreamConnector {
             _ => ExactlyOnceSupport::Unsupported,
         }
     }
+}
+
+/// Whether a user's offsets can be those of a file; the texts are JVM Connect's.
+fn check_offsets(config: &ConfigMap, offsets: &[(OffsetMap, Option<OffsetMap>)]) -> Result<(), ConnectError> {
+    let refuse = |text: &str| Err(ConnectError::fatal(text));
+    if config.get(FILE).is_none_or(|file| file.trim().is_empty()) {
+        return refuse(
+            "Offsets cannot be modified if the 'file' configuration is unspecified. This is because stdin is used for input and offsets are not tracked.",
+        );
+    }
+    for (partition, offset) in offsets {
+        // taking away an offset that nobody could have written is allowed: it cleans up
+        let Some(offset) = offset else { continue };
+        let Some(position) = offset.get(source::POSITION) else {
+            return refuse("Offset objects should either be null or contain the key 'position'");
+        };
+        match position.as_i64() {
+            None => {
+                return refuse(
+                    "The value for the 'position' key in the offset is expected to be a Long value",
+                );
+            }
+            Some(position) if position < 0 => {
+                return refuse(
+                    "The value for the 'position' key in the offset should be a non-negative value",
+                );
+            }
+            Some(_) => {}
+        }
+        if !partition.contains_key(source::FILENAME) {
+            return refuse("Partition objects should contain the key 'filename'");
+        }
+    }
+    Ok(())
 }

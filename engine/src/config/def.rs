@@ -113,6 +113,32 @@ impl Importance {
     }
 }
 
+/// How wide user interfaces show a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Width {
+    /// NONE.
+    None,
+    /// SHORT.
+    Short,
+    /// MEDIUM.
+    Medium,
+    /// LONG.
+    Long,
+}
+
+impl Width {
+    /// The name in REST answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Short => "SHORT",
+            Self::Medium => "MEDIUM",
+            Self::Long => "LONG",
+        }
+    }
+}
+
 /// What a value must be beyond its type.
 #[derive(Debug, Clone, Copy)]
 pub enum Validator {
@@ -158,6 +184,10 @@ pub struct ConfigKey {
     pub group: &'static str,
     /// Name in user interfaces; the key's own where empty.
     pub display_name: &'static str,
+    /// Place within the group; -1 without a group.
+    pub order: i32,
+    /// Width in user interfaces.
+    pub width: Width,
 }
 
 impl ConfigKey {
@@ -179,6 +209,8 @@ impl ConfigKey {
             doc,
             group: "",
             display_name: "",
+            order: -1,
+            width: Width::None,
         }
     }
 
@@ -207,6 +239,19 @@ impl ConfigKey {
         let mut key = Self::with_default(name, kind, "", importance, doc);
         key.null_default = true;
         key
+    }
+
+    /// The same key at a place in user interfaces.
+    #[must_use]
+    pub const fn shown(
+        mut self,
+        group: &'static str,
+        order: i32,
+        width: Width,
+        display_name: &'static str,
+    ) -> Self {
+        (self.group, self.order, self.width, self.display_name) = (group, order, width, display_name);
+        self
     }
 
     /// The same key with a validator.

@@ -3,7 +3,7 @@
 mod def;
 pub mod java_properties;
 
-pub use def::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig, Validator};
+pub use def::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig, Validator, Width};
 
 /// A configuration as users write it: keys in their order, values as text.
 pub type ConfigMap = indexmap::IndexMap<String, String>;

@@ -13,7 +13,7 @@ mod string;
 pub use codec::{Codec, Failure, Written};
 pub use encoded::{Encoded, Slot};
 
-use crate::config::{ConfigError, ConfigMap};
+use crate::config::{ConfigDef, ConfigError, ConfigMap};
 use crate::data::{Batch, Side, Stage};
 
 /// Something that a converter has to wait for: it ends when everything that a batch needs has been asked for and answered. It
@@ -72,6 +72,18 @@ pub const CLASSES: &[&str] = &[
 
 /// The header converter where neither connector nor worker names one.
 pub const DEFAULT_HEADER_CONVERTER: &str = simple_header::CLASS;
+
+/// The own keys of a class of [`CLASSES`], or of the header converter beside them.
+#[must_use]
+pub fn config_def(class: &str) -> Option<&'static ConfigDef> {
+    const NONE: &ConfigDef = &ConfigDef { keys: &[] };
+    match known(CLASSES.iter().copied(), class, "Converter") {
+        Some(json::CLASS) => Some(&json::CONFIG),
+        Some(string::CLASS) => Some(&string::CONFIG),
+        Some(_) => Some(NONE),
+        None => known([simple_header::CLASS], class, "HeaderConverter").map(|_| NONE),
+    }
+}
 
 /// A known class by its full name, its simple name, or that without `Converter`, as Connect allows.
 fn known<'a>(classes: impl IntoIterator<Item = &'a str>, class: &str, suffix: &str) -> Option<&'a str> {

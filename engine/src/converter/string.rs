@@ -4,10 +4,21 @@ use std::borrow::Cow;
 
 use super::charset::{Charset, decode_utf8};
 use super::codec::{Codec, Failure, Written};
-use crate::config::{ConfigError, ConfigMap};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigMap, ConfigType, Importance};
 use crate::data::{Batch, Schema, SchemaId, Span, Type, Value, java_string};
 
 pub(super) const CLASS: &str = "org.apache.kafka.connect.storage.StringConverter";
+
+/// What the converter takes.
+pub(super) const CONFIG: ConfigDef = ConfigDef {
+    keys: &[ConfigKey::with_default(
+        "converter.encoding",
+        ConfigType::String,
+        "UTF-8",
+        Importance::High,
+        "The charset of keys, values or headers.",
+    )],
+};
 
 /// Reads text of one charset and writes it in another, mostly the same.
 pub(super) struct StringConverter {

@@ -29,6 +29,10 @@ pub(super) fn body(incoming: &Incoming) -> Result<Value, HerderError> {
         value.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
     };
     let content_type = incoming.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // a request without a body has no type of it either
+    if incoming.body.is_empty() && content_type.is_none() {
+        return Ok(Value::Null);
+    }
     if !content_type.is_some_and(is_json) {
         return Err(HerderError::new(415, "HTTP 415 Unsupported Media Type"));
     }

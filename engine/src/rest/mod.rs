@@ -3,19 +3,22 @@
 mod answer;
 mod connectors;
 mod forward;
+mod loggers;
+mod offsets;
 mod plugins;
 
 use std::future::Future;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{Method, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::herder::{Health, Herder};
+use crate::herder::{Health, Herder, HerderError};
 use answer::{Answer, json_answer};
 pub(crate) use forward::percent_encode;
 
@@ -25,6 +28,8 @@ pub const CONNECT_VERSION: &str = "4.3.1";
 const BUILD: &str = concat!("aqueduct-", env!("CARGO_PKG_VERSION"));
 /// A request body beyond this is refused.
 const MAX_BODY: usize = 4 << 20;
+/// How long a request may take; that is what the JVM allows.
+const REQUEST_LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 /// How long the herder may take to show that it is alive.
 const HEALTH_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 /// How long requests under way may take to end at shutdown.
@@ -62,11 +67,12 @@ pub async fn serve(
 fn router(api: Api) -> Router {
     let router = Router::new().route("/", get(root));
     let router = both(router, "/health", get(health));
-    let router = plugins::routes(connectors::routes(router));
+    let router = loggers::routes(plugins::routes(offsets::routes(connectors::routes(router))));
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::middleware::from_fn(outermost))
         .with_state(api)
 }
 
@@ -107,15 +113,38 @@ async fn not_found() -> Response {
     bare(StatusCode::NOT_FOUND)
 }
 
-async fn method_not_allowed(method: Method) -> Response {
-    bare(if method == Method::OPTIONS { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED })
+async fn method_not_allowed() -> Response {
+    bare(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// OPTIONS tells what is allowed; a path that no server can take apart safely is refused; everything has its time limit.
+async fn outermost(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.contains("//") || path.to_ascii_lowercase().contains("%2f") {
+        let text = "<html><body><h2>HTTP ERROR 400 Ambiguous URI</h2></body></html>";
+        return (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/html")], text).into_response();
+    }
+    let options = request.method() == Method::OPTIONS;
+    let answer = match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => HerderError::new(
+            500,
+            "Request timed out. The worker is currently busy with another request, a rebalance or a connector that takes its time.",
+        )
+        .into_response(),
+    };
+    if options && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = answer.headers().get(header::ALLOW).and_then(|allowed| allowed.to_str().ok());
+        let mut allowed = allowed.unwrap_or_default().replace(',', ", ");
+        allowed.push_str(", OPTIONS");
+        let headers = [(header::ALLOW, allowed.clone()), (header::CONTENT_TYPE, "text/plain".to_owned())];
+        return (StatusCode::OK, headers, allowed).into_response();
+    }
+    answer
 }
 
 /// An error of the HTTP layer itself: JSON without a content type, as the JVM gives it.
 fn bare(status: StatusCode) -> Response {
-    if status.is_success() {
-        return status.into_response();
-    }
     let message = format!("HTTP {} {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
     let body = json!({"error_code": status.as_u16(), "message": message}).to_string();
     let mut response = (status, body).into_response();

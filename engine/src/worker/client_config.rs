@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 
-use crate::connector::{ConfigMap, ConnectError};
+use crate::connector::ConfigMap;
 
 /// Which client of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,19 +122,14 @@ impl OverridePolicy {
         }
     }
 
-    /// The error of the first key that the connector may not override.
-    pub fn check(&self, connector_config: &ConfigMap) -> Result<(), ConnectError> {
-        for prefix in ["producer.override.", "consumer.override.", "admin.override."] {
-            for key in connector_config.keys().filter_map(|key| key.strip_prefix(prefix)) {
-                if !self.allows(key) {
-                    let name = self.name();
-                    return Err(ConnectError::fatal(format!(
-                        "The '{name}' policy does not allow '{key}' to be overridden in the connector configuration."
-                    )));
-                }
-            }
-        }
-        Ok(())
+    /// Why a connector may not override this key, if it may not.
+    pub fn refusal(&self, key: &str) -> Option<String> {
+        let name = self.name();
+        (!self.allows(key)).then(|| {
+            format!(
+                "The '{name}' policy does not allow '{key}' to be overridden in the connector configuration."
+            )
+        })
     }
 }
 
@@ -231,15 +226,14 @@ mod tests {
 
     #[test]
     fn policies() {
-        let acks = map(&[("producer.override.acks", "1")]);
-        assert!(OverridePolicy::parse("All", "").unwrap().check(&acks).is_ok());
-        let none = OverridePolicy::parse("None", "").unwrap().check(&acks).unwrap_err();
+        let refusal = |policy, list| OverridePolicy::parse(policy, list).unwrap().refusal("acks");
+        assert_eq!(refusal("All", ""), None);
         assert_eq!(
-            none.to_string(),
+            refusal("None", "").unwrap(),
             "The 'None' policy does not allow 'acks' to be overridden in the connector configuration."
         );
-        assert!(OverridePolicy::parse("Principal", "").unwrap().check(&acks).is_err());
-        assert!(OverridePolicy::parse("Allowlist", "linger.ms, acks").unwrap().check(&acks).is_ok());
+        assert!(refusal("Principal", "").is_some());
+        assert_eq!(refusal("Allowlist", "linger.ms, acks"), None);
         let full = "org.apache.kafka.connect.connector.policy.NoneConnectorClientConfigOverridePolicy";
         assert_eq!(OverridePolicy::parse(full, ""), Some(OverridePolicy::None));
         assert_eq!(OverridePolicy::parse("Mine", ""), None);

@@ -60,6 +60,12 @@ pub struct WorkerConfig {
     pub topic_creation: bool,
     /// `connector.client.config.override.policy`.
     pub override_policy: OverridePolicy,
+    /// Whether sources may deliver exactly once: `exactly.once.source.support=enabled` of a distributed worker.
+    pub exactly_once_source: bool,
+    /// `topic.tracking.enable`.
+    pub topic_tracking: bool,
+    /// `topic.tracking.allow.reset`.
+    pub topic_tracking_reset: bool,
     /// `config.providers`.
     pub providers: Arc<ConfigProviders>,
 }
@@ -112,6 +118,9 @@ impl WorkerConfig {
             graceful_timeout: millis(&properties, "task.shutdown.graceful.timeout.ms", 5_000)?,
             topic_creation: boolean(&properties, "topic.creation.enable", true)?,
             override_policy,
+            exactly_once_source: false,
+            topic_tracking: boolean(&properties, "topic.tracking.enable", true)?,
+            topic_tracking_reset: boolean(&properties, "topic.tracking.allow.reset", true)?,
             providers: Arc::new(providers),
             properties,
         })

@@ -1,6 +1,7 @@
 //! The worker: runs connectors and tasks, each task in a tokio task of its own that owns its state.
 
 mod client_config;
+mod client_keys;
 mod config;
 mod config_provider;
 mod connector;
@@ -8,15 +9,19 @@ pub(crate) mod connector_config;
 mod consumed;
 mod dead_letters;
 mod errors;
+mod framework;
 mod in_flight;
 mod offsets;
 mod pipeline;
+mod report;
 mod sink;
+mod sink_offsets;
 mod source;
 mod status;
 mod task;
 mod topic_creation;
 mod topics;
+mod validation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +30,14 @@ use aqueduct_protocol::client::{Admin, Client, ClientConfig};
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::connector::{ConfigMap, ConnectError, ConnectorContext, ConnectorPlugin, Registry};
-use crate::herder::HerderError;
+use crate::herder::{ConfigPatch, HerderError};
 use crate::loggers::Loggers;
 use crate::store::OffsetStore;
 
 pub use client_config::{OverridePolicy, TaskClient, task_client, worker_client};
 pub use config::{WorkerConfig, WorkerConfigError};
 pub use connector::ConnectorHandle;
+pub use report::{ConfigInfo, ConfigReport, Definition};
 pub use status::{ConnectorStatus, State, Status, StatusBoard, StatusEntry, StatusListener};
 pub use task::{TaskHandle, TaskSpec};
 pub use topic_creation::{NewTopicSettings, TopicCreation};
@@ -92,9 +98,47 @@ impl Worker {
         &self.shared.loggers
     }
 
-    /// Checks a connector's configuration; all errors come together.
+    /// Checks a connector's configuration; all errors come together. Keys that nothing uses are logged.
     pub async fn validate(&self, config: &ConfigMap) -> Result<Arc<dyn ConnectorPlugin>, HerderError> {
-        connector_config::validate(&self.shared.registry, &self.shared.config, config)
+        let raw: ConfigPatch = config.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        let (plugin, report) = self.check(&raw).await?;
+        let errors = report.errors();
+        if !errors.is_empty() {
+            return Err(HerderError::invalid_config(&errors));
+        }
+        let name = config.get("name").map(String::as_str).unwrap_or_default();
+        report.warnings.iter().for_each(|warning| tracing::warn!(connector = name, "{warning}"));
+        Ok(plugin)
+    }
+
+    /// Every key of a connector's configuration, with what is wrong with it; a key without a value is wrong.
+    pub async fn report(&self, config: &ConfigPatch) -> Result<ConfigReport, HerderError> {
+        Ok(self.check(config).await?.1)
+    }
+
+    async fn check(
+        &self,
+        raw: &ConfigPatch,
+    ) -> Result<(Arc<dyn ConnectorPlugin>, ConfigReport), HerderError> {
+        let given: ConfigMap =
+            raw.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
+        let plugin = validation::plugin(&self.shared.registry, raw)?;
+        let resolved = self.shared.config.providers.resolve(&given).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            HerderError::new(500, format!("{error}{}", cause.unwrap_or_default()))
+        })?;
+        let report = validation::check(plugin, &self.shared.config, raw, &resolved);
+        Ok((Arc::clone(plugin), report))
+    }
+
+    /// The keys of a plugin of any kind, by its full class name; of connectors also by an alias.
+    pub fn plugin_definitions(&self, name: &str) -> Option<Vec<Definition>> {
+        validation::definitions(&self.shared.registry, name)
+    }
+
+    /// Class and kind of every transform, predicate and converter.
+    pub fn components(&self) -> Vec<(String, &'static str)> {
+        validation::components()
     }
 
     /// The Kafka cluster's id, or none while no broker answers.

@@ -10,9 +10,8 @@ use crate::store::StoreError;
 impl Worker {
     /// The offsets of a connector: what a source has stored, or what the group of a sink has committed.
     pub async fn offsets(&self, name: &str, config: &ConfigMap) -> Result<Vec<OffsetEntry>, HerderError> {
-        let kind = self.kind_of(config)?;
-        if kind == ConnectorKind::Sink {
-            return Err(HerderError::new(500, format!("{name}: offsets of sinks are not served yet")));
+        if self.kind_of(config)? == ConnectorKind::Sink {
+            return self.sink_offsets(name, config).await;
         }
         let listed = self.shared.offsets.list(name).await.map_err(unreadable)?;
         Ok(listed.into_iter().map(|(partition, offset)| (partition, Some(offset))).collect())
@@ -28,7 +27,8 @@ impl Worker {
     ) -> Result<String, HerderError> {
         let reset = offsets.is_none();
         if plugin.kind() == ConnectorKind::Sink {
-            return Err(HerderError::new(500, format!("{name}: offsets of sinks are not changed yet")));
+            let verdict = self.alter_sink_offsets(name, plugin, config, offsets).await?;
+            return Ok(done(verdict, reset));
         }
         let offsets = match offsets {
             Some(offsets) => offsets,
@@ -51,7 +51,7 @@ impl Worker {
         })
     }
 
-    async fn ask_connector(
+    pub(super) async fn ask_connector(
         &self,
         name: &str,
         plugin: &Arc<dyn ConnectorPlugin>,

@@ -222,6 +222,12 @@ impl Core {
     ) -> Result<(), ConnectError> {
         let mut batch = self.spare.take().unwrap_or_default();
         let mut offsets = consumed::fill(&mut batch, fetched);
+        let mut last = None;
+        for part in fetched {
+            if last.replace(&part.topic) != Some(&part.topic) {
+                self.run.used_topic(&part.topic);
+            }
+        }
         let waited = match self.pipeline.prepare_decode(&batch) {
             Some(wait) => self.wait_for_schemas(wait, consumer).await?,
             None => Waited::Short,

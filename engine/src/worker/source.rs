@@ -162,6 +162,8 @@ struct Sender {
     store: Arc<dyn OffsetStore>,
     /// Offsets that are stored and that the task has not been told of.
     stored: IndexMap<Arc<OffsetMap>, Arc<OffsetMap>>,
+    /// Topics of the batch under way.
+    used: Vec<TopicId>,
 }
 
 impl Sender {
@@ -183,6 +185,7 @@ impl Sender {
             in_flight: InFlight::new(),
             store: Arc::clone(&run.shared.offsets),
             stored: IndexMap::new(),
+            used: Vec::new(),
         })
     }
 
@@ -208,6 +211,7 @@ impl Sender {
         let mut session = self.producer.session();
         let mut appended = 0_usize;
         let mut topic: Option<(TopicId, &TopicHandle)> = None;
+        self.used.clear();
         let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
         for (index, record) in batch.records.iter().enumerate() {
             if record.state != RecordState::Live {
@@ -220,6 +224,10 @@ impl Sender {
                     let found =
                         self.topics.iter().find(|(known, _)| **known == *name).map(|(_, handle)| handle);
                     let Some(handle) = found else { return Err(unresolved(name)) };
+                    if !self.used.contains(&record.topic) {
+                        self.used.push(record.topic);
+                        run.used_topic(name);
+                    }
                     topic = Some((record.topic, handle));
                     handle
                 }

@@ -88,7 +88,6 @@ impl StatusEntry {
     /// The same as about to be restarted.
     pub fn restarting(&mut self) {
         self.state = State::Restarting;
-        self.trace = None;
     }
 }
 

@@ -65,6 +65,13 @@ impl TaskRun {
         self.shared.statuses.task(&self.id.connector, self.id.task, Status::of(state, self.version));
     }
 
+    /// The task reads or writes this topic: told once per batch.
+    pub(super) fn used_topic(&self, topic: &str) {
+        if self.shared.config.topic_tracking {
+            self.shared.statuses.topic(&self.id.connector, self.id.task, topic);
+        }
+    }
+
     /// Returns when the task shall work, or shall stop: then false.
     pub(super) async fn wait_until_resumed(&mut self) -> bool {
         if self.is_paused() && !self.stop.is_stopped() {

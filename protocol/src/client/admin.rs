@@ -1,5 +1,6 @@
 //! What Connect asks of a cluster's administration.
 
+mod group_offsets;
 mod logs;
 
 use std::time::Duration;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec::{Codec, Failure, Written};
-use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigMap, ConfigType, Importance, Validator};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigMap, ConfigType, Importance, Validator, Width};
 use crate::data::{Batch, SchemaId, SchemaRef, Span, Value};
 use envelope::Envelopes;
 use read::{ReadError, ReadOptions, Reader};
@@ -45,8 +45,10 @@ pub(super) const CONFIG: ConfigDef = ConfigDef {
             "true",
             Importance::High,
             "Whether messages carry their schema.",
-        ),
+        )
+        .shown("Schemas", 0, Width::Medium, "Enable Schemas"),
         ConfigKey::with_default(CACHE, ConfigType::Int, "1000", Importance::High, "Schemas that are kept.")
+            .shown("Schemas", 1, Width::Medium, "Schema Cache Size")
             .valid(Validator::AtLeast(0)),
         ConfigKey::with_default(
             DECIMALS,
@@ -55,6 +57,7 @@ pub(super) const CONFIG: ConfigDef = ConfigDef {
             Importance::Low,
             "How decimals are written.",
         )
+        .shown("Serialization", 0, Width::Medium, "Decimal Format")
         .valid(Validator::OneOfIgnoringCase(&["BASE64", "NUMERIC"])),
         ConfigKey::with_default(
             DEFAULTS,
@@ -62,13 +65,15 @@ pub(super) const CONFIG: ConfigDef = ConfigDef {
             "true",
             Importance::Low,
             "Whether null reads as the default.",
-        ),
+        )
+        .shown("Serialization", 1, Width::Medium, "Replace null with default"),
         ConfigKey::nullable(
             CONTENT,
             ConfigType::String,
             Importance::High,
             "The schema of messages without envelope.",
-        ),
+        )
+        .shown("Schemas", 2, Width::Medium, "Schema Content"),
         ConfigKey::with_default(
             OVERFLOW,
             ConfigType::String,

@@ -99,7 +99,7 @@ impl Actor {
         }
     }
 
-    /// Answers as soon as the configuration is stored; the connector starts after that.
+    /// Answers when the connector has started, or has failed to.
     async fn put(
         &mut self,
         name: &str,
@@ -126,11 +126,12 @@ impl Actor {
         self.stop_connector(name).await;
         self.statuses.set_connector(name, entry.status(State::Unassigned));
         self.statuses.set_task_count(name, 0);
-        let view = entry.view();
         self.connectors.insert(name.to_owned(), entry);
         self.publish(name);
-        let _ = answer.send(Ok(PutResult { created, view }));
         self.start(name).await;
+        let stopping = || HerderError::new(503, "The worker is shutting down");
+        let view = self.connectors.get(name).map(Entry::view).ok_or_else(stopping);
+        let _ = answer.send(view.map(|view| PutResult { created, view }));
     }
 
     async fn patch(&mut self, name: &str, patch: ConfigPatch, answer: Answer<PutResult>) {
@@ -161,7 +162,8 @@ impl Actor {
         })
     }
 
-    /// Starts the connector's instance and its tasks, as its target state asks.
+    /// Starts the connector's instance as its target state asks, and its tasks if it is to work: one that begins paused has none
+    /// before it is resumed.
     async fn start(&mut self, name: &str) {
         let context = self.context(name);
         let Some(entry) = self.connectors.get_mut(name) else { return };
@@ -170,6 +172,7 @@ impl Actor {
         }
         let started = self.worker.start_connector(name, &entry.plugin, &entry.config, context).await;
         let started = match started {
+            Ok(instance) if entry.target == TargetState::Paused => Ok((instance, Vec::new())),
             Ok(mut instance) => match instance.task_configs().await {
                 Ok(tasks) => Ok((instance, tasks)),
                 Err(error) => {
@@ -241,8 +244,12 @@ impl Actor {
             (_, target) => {
                 let paused = target == TargetState::Paused;
                 entry.tasks.iter().flatten().for_each(|task| task.set_paused(paused));
+                let without_tasks = entry.task_configs.is_empty();
                 if entry.instance.is_some() {
                     self.statuses.set_connector(name, entry.status(entry.running_state()));
+                }
+                if !paused && without_tasks {
+                    self.reconfigure(name).await;
                 }
             }
         }

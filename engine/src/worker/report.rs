@@ -1,0 +1,241 @@
+//! What a validation found, key by key, in the shape of Connect's REST API.
+
+use crate::config::{ConfigKey, ConfigType, Importance, Validator, Width};
+
+/// A key as REST describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: ConfigType,
+    /// Whether it has no default.
+    pub required: bool,
+    /// The default as text; a password's is hidden.
+    pub default: Option<String>,
+    /// How much it matters.
+    pub importance: Importance,
+    /// What it does.
+    pub doc: String,
+    /// Group in user interfaces.
+    pub group: Option<String>,
+    /// Place within the group; -1 without one.
+    pub order: i32,
+    /// Width in user interfaces.
+    pub width: Width,
+    /// Name in user interfaces.
+    pub display_name: String,
+}
+
+/// What is shown instead of a password.
+const HIDDEN: &str = "[hidden]";
+
+impl Definition {
+    /// The definition that a table's key is.
+    pub fn of(key: &ConfigKey) -> Definition {
+        let default = key.default.filter(|_| !key.null_default);
+        let hide = |text: &str| if key.kind == ConfigType::Password { HIDDEN } else { text }.to_owned();
+        Definition {
+            name: key.name.to_owned(),
+            kind: key.kind,
+            required: key.default.is_none(),
+            default: default.map(hide),
+            importance: key.importance,
+            doc: key.doc.to_owned(),
+            group: Some(key.group).filter(|group| !group.is_empty()).map(str::to_owned),
+            order: key.order,
+            width: key.width,
+            display_name: if key.display_name.is_empty() { key.name } else { key.display_name }.to_owned(),
+        }
+    }
+
+    /// The definition of a client's setting under its full name; none for a setting that is not known.
+    pub(super) fn of_client(full: &str, name: &str) -> Option<Definition> {
+        let (kind, default) = super::client_keys::find(name)?;
+        Some(Definition {
+            name: full.to_owned(),
+            kind,
+            required: false,
+            default: default.map(str::to_owned),
+            importance: Importance::Medium,
+            doc: format!("The client's {name}."),
+            group: None,
+            order: -1,
+            width: Width::None,
+            display_name: name.to_owned(),
+        })
+    }
+}
+
+/// One key of a validated configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigInfo {
+    /// Its name.
+    pub name: String,
+    /// None for a key that no table knows.
+    pub definition: Option<Definition>,
+    /// The parsed value as text; none where it is null or could not be parsed. A password's is hidden.
+    pub value: Option<String>,
+    /// Values that make sense.
+    pub recommended: Vec<String>,
+    /// What is wrong with it.
+    pub errors: Vec<String>,
+}
+
+impl ConfigInfo {
+    pub(super) fn without_definition(name: &str, value: Option<&str>) -> ConfigInfo {
+        ConfigInfo {
+            name: name.to_owned(),
+            definition: None,
+            value: value.map(str::to_owned),
+            recommended: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// A value checked by its key.
+    pub(super) fn checked(definition: Definition, key: &ConfigKey, given: Option<&str>) -> ConfigInfo {
+        let name = definition.name.clone();
+        ConfigInfo::checked_as(definition, key, &name, given)
+    }
+
+    /// The same with another name in the texts of errors.
+    pub(super) fn checked_as(
+        definition: Definition,
+        key: &ConfigKey,
+        shown: &str,
+        given: Option<&str>,
+    ) -> ConfigInfo {
+        let mut info = ConfigInfo::without_definition(&definition.name, None);
+        let renamed = |message: String| match shown == key.name {
+            true => message,
+            false => message
+                .replacen(&format!(" configuration {}:", key.name), &format!(" configuration {shown}:"), 1)
+                .replacen(
+                    &format!("configuration \"{}\"", key.name),
+                    &format!("configuration \"{shown}\""),
+                    1,
+                ),
+        };
+        match given {
+            Some(value) => match key.check(value) {
+                Ok(value) => info.value = Some(normal(key, value)),
+                Err(error) => {
+                    let parsed = !error.message.contains(": Not a number of type")
+                        && !error.message.contains("Expected value to be either");
+                    info.value = parsed.then(|| normal(key, value.trim()));
+                    info.errors.push(renamed(error.message));
+                    if !parsed && matches!(key.validator, Validator::AtLeast(_)) {
+                        info.errors.push(format!(
+                            "Invalid value null for configuration {shown}: Value must be non-null"
+                        ));
+                    }
+                }
+            },
+            None if key.default.is_none() => {
+                info.errors
+                    .push(format!("Missing required configuration \"{shown}\" which has no default value."));
+            }
+            None => info.value.clone_from(&definition.default),
+        }
+        info.definition = Some(definition);
+        info.hide_passwords();
+        info
+    }
+
+    pub(super) fn hide_passwords(&mut self) {
+        if self.definition.as_ref().is_some_and(|definition| definition.kind == ConfigType::Password) {
+            self.value = self.value.take().map(|_| HIDDEN.to_owned());
+        }
+    }
+}
+
+/// The text that Java makes of a parsed value.
+fn normal(key: &ConfigKey, value: &str) -> String {
+    match key.kind {
+        ConfigType::Boolean => value.to_ascii_lowercase(),
+        ConfigType::List => value.split(',').map(str::trim).collect::<Vec<_>>().join(","),
+        _ => value.to_owned(),
+    }
+}
+
+/// A validated configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigReport {
+    /// `connector.class` as given.
+    pub name: String,
+    /// Groups, in their order.
+    pub groups: Vec<String>,
+    /// Keys, in their order.
+    pub configs: Vec<ConfigInfo>,
+    /// Keys that nothing uses, with the nearest known one.
+    pub warnings: Vec<String>,
+}
+
+impl ConfigReport {
+    /// Every error, in the order of the keys.
+    pub fn errors(&self) -> Vec<String> {
+        self.configs.iter().flat_map(|info| info.errors.iter().cloned()).collect()
+    }
+}
+
+/// The known name that differs least from a mistyped one: at most a third of its letters.
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (name.chars().count() / 3).max(1);
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions and replacements between two texts. O(length × length); long texts are far apart.
+fn distance(a: &str, b: &str) -> usize {
+    const LONGEST: usize = 200;
+    if a.len() > LONGEST || b.len() > LONGEST {
+        return usize::MAX;
+    }
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = before + usize::from(x != *y);
+            before = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key() {
+        let known = ["tasks.max", "topics", "topics.regex", "errors.tolerance"];
+        assert_eq!(nearest("task.max", known.into_iter()), Some("tasks.max"));
+        assert_eq!(nearest("error.tolerence", known.into_iter()), Some("errors.tolerance"));
+        assert_eq!(nearest("zzzzzzzz", known.into_iter()), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_null_and_has_both_errors_of_the_jvm() {
+        let key = ConfigKey::with_default("tasks.max", ConfigType::Int, "1", Importance::High, "")
+            .valid(Validator::AtLeast(1));
+        let info = ConfigInfo::checked(Definition::of(&key), &key, Some("many"));
+        assert_eq!(info.value, None);
+        assert_eq!(
+            info.errors,
+            [
+                "Invalid value many for configuration tasks.max: Not a number of type INT",
+                "Invalid value null for configuration tasks.max: Value must be non-null"
+            ]
+        );
+        let info = ConfigInfo::checked(Definition::of(&key), &key, Some(" 0 "));
+        assert_eq!((info.value.as_deref(), info.errors.len()), (Some("0"), 1));
+    }
+}
