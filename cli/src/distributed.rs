@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aqueduct_engine::herder::{DistributedHerder, Herder, read_properties};
-use aqueduct_engine::loggers::Loggers;
 use aqueduct_engine::worker::WorkerConfig;
 
 use crate::listeners::Listeners;
@@ -22,7 +21,7 @@ pub(crate) struct Arguments {
 /// Runs until a signal.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
-    logging::start(logging::Default::Info);
+    let loggers = logging::start(logging::Default::Info);
     let mut shutdown = Shutdown::listen()?;
     let properties = read_properties(&arguments.worker)?;
     let mut config = WorkerConfig::from_properties(properties)
@@ -30,7 +29,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let listeners = Listeners::bind(&mut config).await?;
     let worker_id: Arc<str> = Arc::from(config.advertised.as_str());
     let registry = aqueduct_connectors::registry();
-    let start = DistributedHerder::start(config, registry, Loggers::default());
+    let start = DistributedHerder::start(config, registry, loggers);
     let herder = tokio::select! {
         started = start => started.map_err(|error| match error.to_string() {
             text if text.starts_with("Missing") || text.starts_with("Invalid") => {

@@ -76,7 +76,7 @@ impl Drop for Folder {
 
 /// Runs until a bound of the arguments or a signal.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    logging::start(logging::Default::Warn);
+    let loggers = logging::start(logging::Default::Warn);
     let mut shutdown = Shutdown::listen()?;
     let folder = Folder::make()?;
     std::fs::write(folder.output(), "")?;
@@ -90,7 +90,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     };
     // on a cluster of somebody else's the topic must be ours alone
     let topic = if broker.is_some() { TOPIC.to_owned() } else { format!("{TOPIC}-{}", std::process::id()) };
-    let worker = start_worker(&arguments, &folder, &bootstrap, &shutdown).await?;
+    let worker = start_worker(&arguments, &folder, &bootstrap, loggers, &shutdown).await?;
     let written = Arc::new(AtomicU64::new(0));
     let writer =
         tokio::spawn(write_orders(folder.input(), arguments.rate, arguments.records, Arc::clone(&written)));
@@ -111,6 +111,7 @@ async fn start_worker(
     arguments: &Arguments,
     folder: &Folder,
     bootstrap: &str,
+    loggers: aqueduct_engine::loggers::Loggers,
     shutdown: &Shutdown,
 ) -> Result<Running, Failure> {
     let taken = std::net::TcpListener::bind(("127.0.0.1", arguments.rest_port)).is_err();
@@ -124,8 +125,8 @@ async fn start_worker(
         ("offset.flush.interval.ms", "1000"),
         ("producer.linger.ms", "5"),
     ]);
-    Running::start(WorkerConfig::from_properties(properties)?, aqueduct_connectors::registry(), shutdown)
-        .await
+    let config = WorkerConfig::from_properties(properties)?;
+    Running::start(config, aqueduct_connectors::registry(), loggers, shutdown).await
 }
 
 fn properties(entries: &[(&str, &str)]) -> ConfigMap {

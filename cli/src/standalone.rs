@@ -28,14 +28,14 @@ pub(crate) struct Arguments {
 /// Runs until a signal.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let begun = Instant::now();
-    logging::start(logging::Default::Info);
+    let loggers = logging::start(logging::Default::Info);
     let mut shutdown = Shutdown::listen()?;
     let properties = read_properties(&arguments.worker)?;
     let config = WorkerConfig::from_properties(properties)
         .map_err(|error| format!("{}: {error}", arguments.worker.display()))?;
     let connectors =
         arguments.connectors.iter().map(|path| read_connector(path)).collect::<Result<Vec<_>, _>>()?;
-    let worker = Running::start(config, aqueduct_connectors::registry(), &shutdown).await?;
+    let worker = Running::start(config, aqueduct_connectors::registry(), loggers, &shutdown).await?;
     tracing::info!(millis = begun.elapsed().as_millis() as u64, "REST is answering on {}", worker.addresses);
     worker.create(connectors).await?;
     shutdown.requested().await;
@@ -56,6 +56,7 @@ impl Running {
     pub(crate) async fn start(
         mut config: WorkerConfig,
         registry: Registry,
+        loggers: Loggers,
         shutdown: &Shutdown,
     ) -> Result<Running, Failure> {
         let listeners = Listeners::bind(&mut config).await?;
@@ -63,7 +64,7 @@ impl Running {
         let worker_id: Arc<str> = Arc::from(config.advertised.as_str());
         let statuses = StatusBoard::new(&worker_id);
         let board = Arc::new(statuses.clone());
-        let worker = Worker::new(config, registry, Arc::new(offsets), board, Loggers::default());
+        let worker = Worker::new(config, registry, Arc::new(offsets), board, loggers);
         let herder: Arc<dyn Herder> = Arc::new(StandaloneHerder::start(worker, statuses));
         let addresses = listeners.serve(&herder, &worker_id, shutdown);
         Ok(Running { herder, addresses })

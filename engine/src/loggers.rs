@@ -4,8 +4,8 @@
 //! are loggers under their own paths (`aqueduct_engine.worker`), and the JVM's packages are other names for them
 //! ([`ALIASES`]), so that the usual scripts work. `connector.NAME` has the level of one connector's lines, wherever they come from.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use indexmap::IndexMap;
@@ -59,6 +59,9 @@ pub enum Level {
     Trace,
 }
 
+const ALL: [Level; 7] =
+    [Level::Off, Level::Fatal, Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+
 impl Level {
     /// Reads a level, in any case.
     pub fn parse(text: &str) -> Option<Level> {
@@ -99,8 +102,12 @@ pub struct Loggers {
 #[derive(Debug)]
 struct Shared {
     levels: RwLock<IndexMap<String, LoggerLevel>>,
-    /// Counts changes, so that whoever keeps what a level came to notices.
-    version: AtomicU64,
+    /// The most that any logger says.
+    most: AtomicU8,
+    /// Whether a connector has a level of its own.
+    connectors: AtomicBool,
+    /// Called after each change.
+    changed: OnceLock<fn()>,
 }
 
 impl Default for Loggers {
@@ -117,7 +124,16 @@ impl Loggers {
         for (name, level) in others {
             levels.insert(own_name(name), LoggerLevel { level: *level, last_modified: None });
         }
-        Loggers { shared: Arc::new(Shared { levels: RwLock::new(levels), version: AtomicU64::new(0) }) }
+        let loggers = Loggers {
+            shared: Arc::new(Shared {
+                levels: RwLock::new(levels),
+                most: AtomicU8::new(0),
+                connectors: AtomicBool::new(false),
+                changed: OnceLock::new(),
+            }),
+        };
+        loggers.summarize();
+        loggers
     }
 
     /// Every logger with a level of its own, by name.
@@ -166,15 +182,27 @@ impl Loggers {
         // a logger that nothing uses yet is remembered
         levels.entry(own).or_insert(LoggerLevel { level, last_modified: None }).level = level;
         drop(levels);
-        self.shared.version.fetch_add(1, Ordering::Release);
+        self.summarize();
         let mut shown: Vec<String> = affected.iter().map(|name| shown_name(name)).collect();
         shown.sort();
         Ok(shown)
     }
 
-    /// Changes with every change of a level.
-    pub fn version(&self) -> u64 {
-        self.shared.version.load(Ordering::Acquire)
+    /// Sets what is called after each change of a level.
+    pub fn on_change(&self, changed: fn()) {
+        let _ = self.shared.changed.set(changed);
+    }
+
+    fn summarize(&self) {
+        let levels = self.shared.levels.read();
+        let most = levels.values().map(|found| found.level as u8).max().unwrap_or(Level::Info as u8);
+        let connectors = levels.keys().any(|name| name.starts_with(CONNECTOR));
+        drop(levels);
+        self.shared.most.store(most, Ordering::Release);
+        self.shared.connectors.store(connectors, Ordering::Release);
+        if let Some(changed) = self.shared.changed.get() {
+            changed();
+        }
     }
 
     /// The level of a dotted path.
@@ -188,9 +216,15 @@ impl Loggers {
         levels.get(format!("{CONNECTOR}{connector}").as_str()).map(|found| found.level)
     }
 
-    /// The most that any logger says: what is above it need not be looked at.
+    /// Whether a connector has a level of its own.
+    pub fn has_connectors(&self) -> bool {
+        self.shared.connectors.load(Ordering::Acquire)
+    }
+
+    /// The most that any logger says: what is above it need not be looked at. Costs one atomic load.
     pub fn most(&self) -> Level {
-        self.shared.levels.read().values().map(|found| found.level).max().unwrap_or(Level::Info)
+        let most = self.shared.most.load(Ordering::Acquire);
+        ALL.into_iter().find(|level| *level as u8 == most).unwrap_or(Level::Trace)
     }
 }
 

@@ -3,11 +3,14 @@
 mod answer;
 mod connectors;
 mod forward;
+mod guard;
 mod loggers;
 mod offsets;
 mod plugins;
+mod server;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -16,11 +19,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::herder::{Health, Herder, HerderError};
 use answer::{Answer, json_answer};
 pub(crate) use forward::percent_encode;
+pub use guard::{Guard, RestConfigError};
+pub use server::{Listener, Scope};
 
 /// The version of Kafka Connect whose API this is; clients and user interfaces read it.
 pub const CONNECT_VERSION: &str = "4.3.1";
@@ -32,47 +36,46 @@ const MAX_BODY: usize = 4 << 20;
 const REQUEST_LIMIT: std::time::Duration = std::time::Duration::from_secs(90);
 /// How long the herder may take to show that it is alive.
 const HEALTH_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
-/// How long requests under way may take to end at shutdown.
-const DRAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What the requests share.
 #[derive(Clone)]
 pub struct Api {
     /// The herder that answers.
-    pub herder: std::sync::Arc<dyn Herder>,
+    pub herder: Arc<dyn Herder>,
     /// The worker's `host:port` in every status.
-    pub worker_id: std::sync::Arc<str>,
+    pub worker_id: Arc<str>,
     /// Whether clients come by https.
     pub secure: bool,
+    /// What stands before every request.
+    pub guard: Arc<Guard>,
 }
 
 /// Serves the API on a bound listener until `stopped` resolves.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     api: Api,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let (drain, mut draining) = tokio::sync::watch::channel(false);
-    let graceful = async move {
-        stopped.await;
-        let _ = drain.send(true);
-    };
-    let served = axum::serve(listener, router(api)).with_graceful_shutdown(graceful);
-    tokio::select! {
-        result = async { served.await } => result,
-        () = async { let _ = draining.wait_for(|draining| *draining).await; tokio::time::sleep(DRAIN).await } => Ok(()),
-    }
+    let router = router(api, listener.scope);
+    server::run(listener, router, stopped).await
 }
 
-fn router(api: Api) -> Router {
-    let router = Router::new().route("/", get(root));
-    let router = both(router, "/health", get(health));
-    let router = loggers::routes(plugins::routes(offsets::routes(connectors::routes(router))));
+fn router(api: Api, scope: Scope) -> Router {
+    let guard = Arc::clone(&api.guard);
+    let mut router = Router::new();
+    if scope != Scope::Admin {
+        router = both(router.route("/", get(root)), "/health", get(health));
+        router = plugins::routes(offsets::routes(connectors::routes(router)));
+    }
+    if scope != Scope::Public {
+        router = loggers::routes(router);
+    }
     router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::from_fn(outermost))
+        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
         .with_state(api)
 }
 

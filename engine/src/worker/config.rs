@@ -46,8 +46,10 @@ pub enum WorkerConfigError {
 pub struct WorkerConfig {
     /// Every property as written.
     pub properties: ConfigMap,
-    /// Where REST listens: `host:port` of each `http` listener; an empty host is all interfaces.
-    pub listeners: Vec<String>,
+    /// Where REST listens.
+    pub listeners: Vec<ListenerAddress>,
+    /// `admin.listeners`: where `/admin` is served instead; none: on every listener; empty: nowhere.
+    pub admin_listeners: Option<Vec<ListenerAddress>>,
     /// `host:port` that REST shows as the worker's id.
     pub advertised: String,
     /// `offset.flush.interval.ms`.
@@ -68,6 +70,15 @@ pub struct WorkerConfig {
     pub topic_tracking_reset: bool,
     /// `config.providers`.
     pub providers: Arc<ConfigProviders>,
+}
+
+/// A listener of REST.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerAddress {
+    /// Whether it is `https`: then `listeners.https.ssl.*` or `ssl.*` tell its certificate.
+    pub tls: bool,
+    /// `host:port`; an empty host is all interfaces.
+    pub address: String,
 }
 
 const DEFAULT_BOOTSTRAP: &str = "localhost:9092";
@@ -101,7 +112,10 @@ impl WorkerConfig {
             source: Arc::new(error),
         })?;
         properties.entry("bootstrap.servers".to_owned()).or_insert_with(|| DEFAULT_BOOTSTRAP.to_owned());
-        let listeners = listeners(&properties)?;
+        let configured = properties.get("listeners").map(String::as_str).unwrap_or(DEFAULT_LISTENERS);
+        let admin_listeners =
+            properties.get("admin.listeners").map(|value| listeners("admin.listeners", value)).transpose()?;
+        let listeners = listeners("listeners", configured)?;
         let policy = text(&properties, "connector.client.config.override.policy", "All");
         let allowlist = text(&properties, "connector.client.config.override.allowlist", "");
         let override_policy =
@@ -113,6 +127,7 @@ impl WorkerConfig {
         Ok(WorkerConfig {
             advertised: advertised(&properties, &listeners),
             listeners,
+            admin_listeners,
             offset_flush_interval: millis(&properties, "offset.flush.interval.ms", 60_000)?,
             offset_flush_timeout: millis(&properties, "offset.flush.timeout.ms", 5_000)?,
             graceful_timeout: millis(&properties, "task.shutdown.graceful.timeout.ms", 5_000)?,
@@ -156,29 +171,34 @@ fn boolean(properties: &ConfigMap, key: &str, default: bool) -> Result<bool, Wor
     }
 }
 
-fn listeners(properties: &ConfigMap) -> Result<Vec<String>, WorkerConfigError> {
-    let value = properties.get("listeners").map(String::as_str).unwrap_or(DEFAULT_LISTENERS);
+fn listeners(key: &str, value: &str) -> Result<Vec<ListenerAddress>, WorkerConfigError> {
     let parse = |listener: &str| {
-        let invalid = |allowed| WorkerConfigError::Invalid {
-            key: "listeners".to_owned(),
+        let invalid = || WorkerConfigError::Invalid {
+            key: key.to_owned(),
             value: listener.to_owned(),
-            allowed,
+            allowed: "write http://host:port or https://host:port; an empty host means all interfaces",
         };
-        let allowed = "write http://host:port; an empty host means all interfaces";
-        let (scheme, address) = listener.split_once("://").ok_or_else(|| invalid(allowed))?;
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(invalid("only http listeners are served; put a TLS proxy in front for https"));
-        }
+        let (scheme, address) = listener.split_once("://").ok_or_else(invalid)?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return Err(invalid()),
+        };
         let address = address.trim_end_matches('/');
-        let port = address.rsplit_once(':').ok_or_else(|| invalid(allowed))?.1;
-        port.parse::<u16>().map_err(|_| invalid(allowed))?;
-        Ok(address.to_owned())
+        let port = address.rsplit_once(':').ok_or_else(invalid)?.1;
+        port.parse::<u16>().map_err(|_| invalid())?;
+        Ok(ListenerAddress { tls, address: address.to_owned() })
     };
     value.split(',').map(str::trim).filter(|listener| !listener.is_empty()).map(parse).collect()
 }
 
-fn advertised(properties: &ConfigMap, listeners: &[String]) -> String {
-    let first = listeners.first().map(String::as_str).unwrap_or(":8083");
+/// `rest.advertised.*`, else the first listener of the scheme of `rest.advertised.listener`, else the first.
+fn advertised(properties: &ConfigMap, listeners: &[ListenerAddress]) -> String {
+    let scheme = text(properties, "rest.advertised.listener", "");
+    let wanted =
+        listeners.iter().find(|one| scheme.eq_ignore_ascii_case(if one.tls { "https" } else { "http" }));
+    let listener = wanted.or(listeners.first());
+    let first = listener.map_or(":8083", |listener| listener.address.as_str());
     let (host, port) = first.rsplit_once(':').unwrap_or((first, "8083"));
     let host = match text(properties, "rest.advertised.host.name", host) {
         "" | "0.0.0.0" | "[::]" => "127.0.0.1",
@@ -200,7 +220,7 @@ mod tests {
     #[test]
     fn defaults() {
         let config = with(&[]).unwrap();
-        assert_eq!(config.listeners, [":8083"]);
+        assert_eq!(config.listeners[0], ListenerAddress { tls: false, address: ":8083".to_owned() });
         assert!(config.offset_file().unwrap_err().to_string().contains("offset.storage.file.filename"));
         assert_eq!(config.advertised, "127.0.0.1:8083");
         assert_eq!(config.offset_flush_interval, Duration::from_secs(60));
@@ -211,12 +231,14 @@ mod tests {
     fn bad_values_are_named() {
         let error = with(&[("offset.flush.interval.ms", "soon")]).unwrap_err().to_string();
         assert!(error.contains("soon") && error.contains("offset.flush.interval.ms"), "{error}");
-        assert!(with(&[("listeners", "https://:1")]).unwrap_err().to_string().contains("only http"));
+        assert!(with(&[("listeners", "ftp://:1")]).unwrap_err().to_string().contains("ftp://:1"));
         assert!(with(&[("listeners", "http://x")]).is_err());
         assert!(with(&[("value.converter", "")]).unwrap_err().to_string().contains("value.converter"));
-        assert_eq!(
-            with(&[("listeners", "http://0.0.0.0:9,HTTP://h:10/")]).unwrap().listeners,
-            ["0.0.0.0:9", "h:10"]
-        );
+        let two =
+            with(&[("listeners", "http://0.0.0.0:9,HTTPS://h:10/"), ("rest.advertised.listener", "https")]);
+        let two = two.unwrap();
+        let shown: Vec<_> = two.listeners.iter().map(|one| (one.tls, one.address.as_str())).collect();
+        assert_eq!(shown, [(false, "0.0.0.0:9"), (true, "h:10")]);
+        assert_eq!(two.advertised, "h:10");
     }
 }

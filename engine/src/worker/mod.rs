@@ -35,7 +35,7 @@ use crate::loggers::Loggers;
 use crate::store::OffsetStore;
 
 pub use client_config::{OverridePolicy, TaskClient, task_client, worker_client};
-pub use config::{WorkerConfig, WorkerConfigError};
+pub use config::{ListenerAddress, WorkerConfig, WorkerConfigError};
 pub use connector::ConnectorHandle;
 pub use report::{ConfigInfo, ConfigReport, Definition};
 pub use status::{ConnectorStatus, State, Status, StatusBoard, StatusEntry, StatusListener};

@@ -24,7 +24,7 @@ pub use config::{ClientConfig, MAX_FRAME, Properties};
 pub use connection::Answer;
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 
-pub use security::{jaas_login, tls_config};
+pub use security::{jaas_login, tls_config, tls_server_config};
 
 use crate::wire::TopicPartition;
 use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};

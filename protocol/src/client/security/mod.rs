@@ -66,6 +66,14 @@ pub fn tls_config(properties: &Properties) -> Result<std::sync::Arc<rustls::Clie
     Tls::from_properties(properties).map(Tls::into_config)
 }
 
+/// The `rustls` settings of a server that `ssl.*` describe.
+///
+/// # Errors
+/// Names the key that is wrong.
+pub fn tls_server_config(properties: &Properties) -> Result<std::sync::Arc<rustls::ServerConfig>> {
+    tls::server_config(properties)
+}
+
 /// User and password of a `sasl.jaas.config`, for other clients that log in alike.
 ///
 /// # Errors

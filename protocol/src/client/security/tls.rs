@@ -89,6 +89,40 @@ impl Tls {
     }
 }
 
+/// The server's side: certificate and key of `ssl.keystore.*`; `ssl.client.auth` (none, requested, required) by the certificates
+/// of `ssl.truststore.*`.
+pub(super) fn server_config(properties: &Properties) -> Result<Arc<rustls::ServerConfig>> {
+    const KEY: &str = "ssl.client.auth";
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions(properties)?)
+        .map_err(|error| config_error("ssl.enabled.protocols", error))?;
+    let auth = super::text(properties, KEY).unwrap_or("none");
+    let builder = if auth.eq_ignore_ascii_case("none") {
+        builder.with_no_client_auth()
+    } else {
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots(properties)?),
+            provider,
+        );
+        let verifier = match auth.to_ascii_lowercase().as_str() {
+            "required" => verifier.build(),
+            "requested" => verifier.allow_unauthenticated().build(),
+            _ => return Err(invalid(KEY, auth, "one of none, requested, required")),
+        };
+        builder.with_client_cert_verifier(
+            verifier.map_err(|error| config_error("ssl.truststore.location", error))?,
+        )
+    };
+    let Some((chain, key)) = stores::identity(properties)? else {
+        return Err(config_error("ssl.keystore.location", "an https listener needs certificate and key"));
+    };
+    let config = builder.with_single_cert(chain, key).map_err(|error| {
+        config_error("ssl.keystore.location", format!("certificate and key do not belong together: {error}"))
+    })?;
+    Ok(Arc::new(config))
+}
+
 /// What to do about a handshake that failed.
 fn remedy(error: &std::io::Error) -> (ErrorKind, &'static str) {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
