@@ -8,6 +8,7 @@ mod plugins;
 mod quickstart;
 mod signals;
 mod standalone;
+mod validate;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Run a connector's converters and transforms over given records, offline.
     DryRun(dry_run::Arguments),
+    /// Check connector files: every error, and keys that nothing uses.
+    Validate(validate::Arguments),
     /// List the connectors of this binary.
     Plugins,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result = match command {
         Command::Plugins => plugins::print().map(done),
+        Command::Validate(arguments) => block_on(validate::run(arguments)).map(done),
         Command::DryRun(arguments) => dry_run::run(&arguments),
         Command::Standalone(arguments) => block_on(standalone::run(arguments)).map(done),
         Command::Distributed(arguments) => block_on(distributed::run(arguments)).map(done),

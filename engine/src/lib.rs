@@ -12,6 +12,7 @@ pub mod data;
 pub mod dry_run;
 pub mod herder;
 pub mod loggers;
+pub mod metrics;
 pub mod rest;
 pub mod store;
 pub mod transform;

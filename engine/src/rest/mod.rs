@@ -65,6 +65,7 @@ fn router(api: Api, scope: Scope) -> Router {
     let mut router = Router::new();
     if scope != Scope::Admin {
         router = both(router.route("/", get(root)), "/health", get(health));
+        router = both(router, "/metrics", get(metrics_text));
         router = plugins::routes(offsets::routes(connectors::routes(router)));
     }
     if scope != Scope::Public {
@@ -110,6 +111,12 @@ async fn health(State(api): State<Api>) -> Answer {
         ),
     };
     Ok(json_answer(status, &json!({"status": name, "message": message})))
+}
+
+/// Prometheus' text format; not of Connect, where the JMX exporter gives it on a port of its own.
+async fn metrics_text(State(api): State<Api>) -> Response {
+    let text = crate::metrics::text(&*api.herder, &api.worker_id);
+    (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 async fn not_found() -> Response {

@@ -11,6 +11,7 @@ use super::task::{TaskId, TaskRun};
 use crate::connector::{ConfigMap, ConnectError};
 use crate::converter::DEFAULT_HEADER_CONVERTER;
 use crate::data::{Batch, Record, RecordError, RecordState, Stage};
+use crate::metrics::ErrorMetrics;
 
 const DEFAULT_REPLICATION: i16 = 3;
 const PREFIX: &str = "__connect.errors.";
@@ -27,6 +28,7 @@ pub(super) struct DeadLetters {
     handle: TopicHandle,
     /// Reports on their way: no offset is committed before they have arrived.
     tickets: Vec<DeliveryTicket>,
+    metrics: ErrorMetrics,
 }
 
 impl DeadLetters {
@@ -60,6 +62,7 @@ impl DeadLetters {
             producer,
             handle,
             tickets: Vec::new(),
+            metrics: ErrorMetrics::new(&run.id.connector, run.id.task),
         }))
     }
 
@@ -105,6 +108,7 @@ impl DeadLetters {
                 Err(error) => return Err(failed(&self.topic, error)),
             }
         }
+        self.metrics.dead_letters.increment(1);
         self.tickets.push(session.finish());
         Ok(())
     }
@@ -112,7 +116,10 @@ impl DeadLetters {
     /// Waits until every report has arrived.
     pub(super) async fn settle(&mut self) -> Result<(), ConnectError> {
         for ticket in self.tickets.drain(..) {
-            ticket.await.map_err(|error| failed(&self.topic, error))?;
+            if let Err(error) = ticket.await {
+                self.metrics.dead_letter_failures.increment(1);
+                return Err(failed(&self.topic, error));
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::task::TaskId;
 use crate::connector::{ConfigMap, ConnectError};
 use crate::data::{Batch, Record, RecordError, RecordState};
+use crate::metrics::ErrorMetrics;
 
 /// The policy of one task, and what it has counted.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct ErrorPolicy {
     side: RecordSide,
     /// Records that failed and were skipped.
     pub(super) skipped: u64,
+    metrics: ErrorMetrics,
 }
 
 /// Whether records come from Kafka or from a source.
@@ -31,8 +33,10 @@ impl ErrorPolicy {
         let is = |key: &str, value: &str| {
             connector.get(key).is_some_and(|set| set.trim().eq_ignore_ascii_case(value))
         };
+        let metrics = ErrorMetrics::new(&id.connector, id.task);
         ErrorPolicy {
             id,
+            metrics,
             tolerate: is("errors.tolerance", "all"),
             log: is("errors.log.enable", "true"),
             log_messages: is("errors.log.include.messages", "true"),
@@ -56,7 +60,11 @@ impl ErrorPolicy {
         for record in &batch.records {
             let RecordState::Failed(error) = record.state else { continue };
             let Some(error) = batch.errors.get(error as usize) else { continue };
+            self.metrics.errors.increment(1);
+            self.metrics.failures.increment(1);
+            self.metrics.last.set(chrono::Utc::now().timestamp_millis() as f64);
             if self.log {
+                self.metrics.logged.increment(1);
                 tracing::error!(
                     connector = &*self.id.connector,
                     task = self.id.task,
@@ -66,6 +74,7 @@ impl ErrorPolicy {
             }
             if self.tolerate {
                 self.skipped += 1;
+                self.metrics.skipped.increment(1);
             } else {
                 first.get_or_insert_with(|| tolerance_exceeded(error));
             }

@@ -1,5 +1,6 @@
 //! The worker: runs connectors and tasks, each task in a tokio task of its own that owns its state.
 
+mod auto_restart;
 mod client_config;
 mod client_keys;
 mod config;
@@ -11,6 +12,7 @@ mod dead_letters;
 mod errors;
 mod framework;
 mod in_flight;
+mod lag;
 mod offsets;
 mod pipeline;
 mod report;
@@ -71,6 +73,7 @@ impl Worker {
         statuses: Arc<dyn StatusListener>,
         loggers: Loggers,
     ) -> Worker {
+        crate::metrics::install();
         let shared = Shared {
             config,
             registry,

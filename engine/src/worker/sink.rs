@@ -14,11 +14,13 @@ use super::client_config::{TaskClient, task_client};
 use super::consumed;
 use super::dead_letters::DeadLetters;
 use super::errors::{ErrorPolicy, RecordSide};
+use super::lag;
 use super::pipeline::Pipeline;
 use super::task::TaskRun;
 use crate::connector::{ConfigMap, ConnectError, SinkTask, SinkTaskContext, Ticket, TopicPartition};
 use crate::converter::Wait;
 use crate::data::{Batch, RecordError, RecordState};
+use crate::metrics::SinkMetrics;
 
 /// Longest poll: how soon an idle task notices pause and stop, and gets an empty put.
 const POLL: Duration = Duration::from_secs(1);
@@ -48,6 +50,7 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
     task.start(&run.task_config, context).await?;
     tracing::info!(connector = &*run.id.connector, task = run.id.task, "sink task is started");
     let limit = run.shared.config.offset_flush_timeout;
+    let metrics = SinkMetrics::new(&run.id.connector, run.id.task);
     let mut core = Core {
         run,
         task,
@@ -59,6 +62,8 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
         spare: None,
         failure: None,
         limit,
+        metrics,
+        rewind: false,
     };
     let result = core.work(&mut consumer).await;
     if result.is_ok() {
@@ -101,6 +106,8 @@ struct Owned {
     /// Offset after the last record that the task has accepted.
     accepted: i64,
     committed: i64,
+    /// Timestamp of the newest record that was read.
+    newest: Option<i64>,
 }
 
 /// A batch that the task has taken and whose outcome is not known yet.
@@ -124,6 +131,9 @@ struct Core {
     /// An error of the task inside a rebalance.
     failure: Option<ConnectError>,
     limit: Duration,
+    metrics: SinkMetrics,
+    /// A flush has failed: what was not committed is read again.
+    rewind: bool,
 }
 
 /// How waiting for schemas ended.
@@ -141,6 +151,7 @@ impl Core {
     async fn work(&mut self, consumer: &mut Consumer) -> Result<(), ConnectError> {
         let interval = self.run.shared.config.offset_flush_interval;
         let mut commit_due = Instant::now() + interval;
+        let mut lag_due = Instant::now() + lag::INTERVAL;
         let idle = Arc::new(Batch::default());
         loop {
             if self.run.stop.is_stopped() {
@@ -148,6 +159,7 @@ impl Core {
             }
             if self.run.is_paused() {
                 self.commit(consumer).await?;
+                self.go_back(consumer);
                 self.pause(consumer).await?;
                 continue;
             }
@@ -164,8 +176,27 @@ impl Core {
             }
             if Instant::now() >= commit_due {
                 self.commit(consumer).await?;
+                self.go_back(consumer);
                 commit_due = Instant::now() + interval;
             }
+            if Instant::now() >= lag_due {
+                let newest = |name: &TopicPartition| {
+                    self.partitions.iter().find(|owned| owned.name == *name).and_then(|owned| owned.newest)
+                };
+                lag::report(&self.run.id, consumer, &self.metrics, newest);
+                lag_due = Instant::now() + lag::INTERVAL;
+            }
+        }
+    }
+
+    /// After a flush that failed: every partition goes back to what is committed, as in the JVM.
+    fn go_back(&mut self, consumer: &mut Consumer) {
+        if !std::mem::take(&mut self.rewind) {
+            return;
+        }
+        for owned in &mut self.partitions {
+            owned.accepted = owned.committed;
+            consumer.seek(&owned.name, owned.committed).unwrap_or_else(|error| tracing::debug!("{error}"));
         }
     }
 
@@ -227,7 +258,13 @@ impl Core {
             if last.replace(&part.topic) != Some(&part.topic) {
                 self.run.used_topic(&part.topic);
             }
+            let owner =
+                |owned: &&mut Owned| owned.name.partition == part.partition && owned.name.topic == part.topic;
+            if let Some(owned) = self.partitions.iter_mut().find(owner) {
+                owned.newest = Some(part.records.header().max_timestamp);
+            }
         }
+        self.metrics.read(batch.records.len());
         let waited = match self.pipeline.prepare_decode(&batch) {
             Some(wait) => self.wait_for_schemas(wait, consumer).await?,
             None => Waited::Short,
@@ -235,7 +272,9 @@ impl Core {
         if waited == Waited::Stopped {
             return Ok(()); // not accepted, so not committed: it comes again
         }
+        let began = std::time::Instant::now();
         self.pipeline.decode(&mut batch);
+        self.metrics.task.converted(began);
         let verdict = self.policy.review(&batch);
         if let Some(dead_letters) = &mut self.dead_letters {
             dead_letters.report(&batch).await?; // also of the record that fails the task
@@ -323,7 +362,11 @@ impl Core {
         batch: Arc<Batch>,
         offsets: Vec<(TopicPartition, i64)>,
     ) -> Result<(), ConnectError> {
+        let began = std::time::Instant::now();
         let ticket = self.task.put(Arc::clone(&batch)).await?;
+        if !batch.records.is_empty() {
+            self.metrics.put(began, batch.records.len());
+        }
         self.pending = Some(Pending { batch, ticket, offsets });
         Ok(())
     }
@@ -387,7 +430,8 @@ impl Core {
         match self.task.flush().await {
             Ok(()) => {}
             Err(error) if error.is_retriable() => {
-                self.warn("flush failed; nothing is committed before it succeeds", &error);
+                self.warn("flush failed; what is not committed is read again", &error);
+                self.rewind = only.is_none();
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -398,7 +442,11 @@ impl Core {
         let owned = self.partitions.iter().filter(|owned| due(owned));
         let offsets: Vec<_> =
             owned.map(|owned| (owned.name.clone(), OffsetAndMetadata::new(owned.accepted))).collect();
+        let began = std::time::Instant::now();
         let committed = tokio::time::timeout(self.limit, committer.commit(&offsets)).await;
+        self.metrics.committed(began, matches!(committed, Ok(Ok(()))));
+        let active = self.partitions.iter().map(|owned| owned.accepted - owned.committed).sum();
+        self.metrics.assigned(self.partitions.len(), active);
         let timed_out = |_| Err(Error::new(ErrorKind::Timeout, "no answer within offset.flush.timeout.ms"));
         match committed.unwrap_or_else(timed_out) {
             Ok(()) => {
@@ -448,6 +496,7 @@ impl RebalanceListener for Core {
                 name: name.clone(),
                 accepted: *offset,
                 committed: *offset,
+                newest: None,
             };
             self.partitions.extend(positions.iter().map(owned));
             let names: Vec<TopicPartition> = positions.iter().map(|(name, _)| name.clone()).collect();

@@ -21,6 +21,7 @@ use super::task::TaskRun;
 use super::topics::TopicCreator;
 use crate::connector::{BoxFuture, ConnectError, OffsetMap, OffsetReader, SourceTask, SourceTaskContext};
 use crate::data::{Batch, RecordState, SourcePosition, TopicId};
+use crate::metrics::SourceMetrics;
 use crate::store::OffsetStore;
 
 /// Batches that may wait for their acknowledgement; each costs a few hundred bytes beside its records.
@@ -63,8 +64,12 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
             return Ok(());
         }
         batch.clear();
+        let began = std::time::Instant::now();
         match poll(task, &mut batch, sender, &mut commit_due, run.shared.config.offset_flush_interval).await {
-            Ok(()) => sender.send(&mut batch, run).await?,
+            Ok(()) => {
+                sender.metrics.polled(began, batch.records.len());
+                sender.send(&mut batch, run).await?;
+            }
             Err(error) if error.is_retriable() => {
                 tracing::warn!(
                     connector = &*run.id.connector,
@@ -164,6 +169,7 @@ struct Sender {
     stored: IndexMap<Arc<OffsetMap>, Arc<OffsetMap>>,
     /// Topics of the batch under way.
     used: Vec<TopicId>,
+    metrics: SourceMetrics,
 }
 
 impl Sender {
@@ -186,6 +192,7 @@ impl Sender {
             store: Arc::clone(&run.shared.offsets),
             stored: IndexMap::new(),
             used: Vec::new(),
+            metrics: SourceMetrics::new(&run.id.connector, run.id.task),
         })
     }
 
@@ -200,7 +207,9 @@ impl Sender {
                 () = run.stop.stopped() => return Ok(()), // the batch counts as not polled
             }
         }
+        let began = std::time::Instant::now();
         self.pipeline.encode(batch);
+        self.metrics.task.converted(began);
         self.policy.review(batch)?;
         if !self.resolve_topics(batch, run).await? {
             return Ok(()); // stopped: the batch counts as not polled
@@ -260,6 +269,7 @@ impl Sender {
         }
         let ticket = session.finish();
         self.in_flight.push((appended > 0).then_some(ticket), batch.positions.drain(..));
+        self.metrics.written(appended, self.in_flight.len());
         Ok(())
     }
 
@@ -365,7 +375,10 @@ impl Sender {
             .iter()
             .map(|(partition, offset)| (Arc::clone(partition), Some((**offset).clone())))
             .collect();
-        if let Err(error) = self.store.write(&self.connector, to_write).await {
+        let began = std::time::Instant::now();
+        let written = self.store.write(&self.connector, to_write).await;
+        self.metrics.task.committed(began, written.is_ok());
+        if let Err(error) = written {
             let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             tracing::error!(
                 connector = &*self.connector,

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::Instant;
 
+use super::auto_restart::AutoRestart;
 use super::status::{State, Status};
 use super::{Shared, sink, source};
 use crate::connector::{ConfigMap, ConnectError, ConnectorPlugin, StopSignal, Task};
@@ -94,7 +96,8 @@ pub struct TaskHandle {
     id: TaskId,
     stop: watch::Sender<bool>,
     paused: watch::Sender<bool>,
-    abort: AbortHandle,
+    /// The attempt that runs now.
+    current: Arc<Mutex<Option<AbortHandle>>>,
     supervisor: JoinHandle<()>,
 }
 
@@ -108,54 +111,105 @@ impl TaskHandle {
 pub(super) fn start(shared: Arc<Shared>, spec: TaskSpec) -> TaskHandle {
     let (stop, stop_signal) = StopSignal::new();
     let (paused, paused_seen) = watch::channel(spec.paused);
-    let id = TaskId { connector: spec.connector, task: spec.task };
-    let version = spec.plugin.version();
-    let run = TaskRun {
-        shared: Arc::clone(&shared),
+    let id = TaskId { connector: Arc::clone(&spec.connector), task: spec.task };
+    let current = Arc::default();
+    let supervisor = Supervisor {
+        shared,
+        spec,
         id: id.clone(),
-        version,
-        connector_config: spec.connector_config,
-        task_config: spec.task_config,
         stop: stop_signal,
         paused: paused_seen,
+        current: Arc::clone(&current),
     };
-    let plugin = spec.plugin;
-    let work = tokio::spawn(async move {
-        let mut run = run;
-        let providers = Arc::clone(&run.shared.config.providers);
-        run.connector_config = Arc::new(providers.resolve(&run.connector_config)?);
-        run.task_config = providers.resolve(&run.task_config)?;
-        match plugin.task() {
-            Task::Source(task) => Box::pin(source::run(run, task)).await,
-            Task::Sink(task) => Box::pin(sink::run(run, task)).await,
-        }
-    });
-    let abort = work.abort_handle();
-    let supervisor = tokio::spawn(supervise(shared, id.clone(), version, work));
-    TaskHandle { id, stop, paused, abort, supervisor }
+    let supervisor = tokio::spawn(supervisor.run());
+    TaskHandle { id, stop, paused, current, supervisor }
 }
 
-/// Whatever way a task ends, its status tells: an error and a panic are FAILED with the whole cause chain.
-async fn supervise(
+/// Runs a task, and tells how it goes.
+struct Supervisor {
     shared: Arc<Shared>,
+    spec: TaskSpec,
     id: TaskId,
-    version: &'static str,
-    work: JoinHandle<Result<(), ConnectError>>,
-) {
-    let report = |status| shared.statuses.task(&id.connector, id.task, status);
-    let error = match work.await {
-        Ok(Ok(())) => return report(Status::of(State::Unassigned, version)),
-        Ok(Err(error)) => error,
-        Err(cut_off) if cut_off.is_cancelled() => return report(Status::of(State::Unassigned, version)),
-        Err(panic) => panicked(panic),
-    };
-    let trace = error.trace();
-    tracing::error!(
-        connector = &*id.connector,
-        task = id.task,
-        "Task threw an uncaught and unrecoverable exception. Task is being killed and will not recover until manually restarted: {trace}"
-    );
-    report(Status::failed(trace, version));
+    stop: StopSignal,
+    paused: watch::Receiver<bool>,
+    current: Arc<Mutex<Option<AbortHandle>>>,
+}
+
+impl Supervisor {
+    /// Whatever way a task ends, its status tells: an error and a panic are FAILED with the whole cause chain. With
+    /// `errors.auto.restart` it is started again.
+    async fn run(mut self) {
+        let mut restart = AutoRestart::from_config(&self.spec.connector_config);
+        loop {
+            let began = Instant::now();
+            let Some(error) = self.attempt().await else { break };
+            let Some(wait) = restart.next(began.elapsed(), &error) else { break };
+            tracing::warn!(
+                connector = &*self.id.connector,
+                task = self.id.task,
+                "errors.auto.restart: the task is started again in {} ms",
+                wait.as_millis()
+            );
+            if !self.stop.sleep(wait).await {
+                break;
+            }
+            self.report(Status::of(State::Restarting, self.spec.plugin.version()));
+        }
+        crate::metrics::forget(&self.id.connector, self.id.task);
+    }
+
+    fn report(&self, status: Status) {
+        self.shared.statuses.task(&self.id.connector, self.id.task, status);
+    }
+
+    /// One start to its end; the error if it has failed.
+    async fn attempt(&self) -> Option<ConnectError> {
+        let version = self.spec.plugin.version();
+        let work = self.work(version);
+        *self.current.lock() = Some(work.abort_handle());
+        let error = match work.await {
+            Ok(Ok(())) => {
+                self.report(Status::of(State::Unassigned, version));
+                return None;
+            }
+            Ok(Err(error)) => error,
+            Err(cut_off) if cut_off.is_cancelled() => {
+                self.report(Status::of(State::Unassigned, version));
+                return None;
+            }
+            Err(panic) => panicked(panic),
+        };
+        let trace = error.trace();
+        tracing::error!(
+            connector = &*self.id.connector,
+            task = self.id.task,
+            "Task threw an uncaught and unrecoverable exception. Task is being killed and will not recover until manually restarted: {trace}"
+        );
+        self.report(Status::failed(trace, version));
+        Some(error)
+    }
+
+    fn work(&self, version: &'static str) -> JoinHandle<Result<(), ConnectError>> {
+        let mut run = TaskRun {
+            shared: Arc::clone(&self.shared),
+            id: self.id.clone(),
+            version,
+            connector_config: Arc::clone(&self.spec.connector_config),
+            task_config: self.spec.task_config.clone(),
+            stop: self.stop.clone(),
+            paused: self.paused.clone(),
+        };
+        let plugin = Arc::clone(&self.spec.plugin);
+        tokio::spawn(async move {
+            let providers = Arc::clone(&run.shared.config.providers);
+            run.connector_config = Arc::new(providers.resolve(&run.connector_config)?);
+            run.task_config = providers.resolve(&run.task_config)?;
+            match plugin.task() {
+                Task::Source(task) => Box::pin(source::run(run, task)).await,
+                Task::Sink(task) => Box::pin(sink::run(run, task)).await,
+            }
+        })
+    }
 }
 
 /// The error that a panic of a connector is.
@@ -184,7 +238,9 @@ pub(super) async fn stop(tasks: Vec<TaskHandle>, graceful: Duration) {
                 "the task did not stop within task.shutdown.graceful.timeout.ms={}: it is cut off; what it had not committed is read again",
                 graceful.as_millis()
             );
-            task.abort.abort();
+            if let Some(current) = task.current.lock().take() {
+                current.abort();
+            }
             let _ = tokio::time::timeout(CUT_OFF, task.supervisor).await;
         }
     }
