@@ -107,6 +107,31 @@ fn schemaless_json_keeps_what_it_is() {
 }
 
 #[test]
+fn names_that_are_expected_are_looked_at() {
+    let messages = [
+        r#"{"a":1,"b":{"c":2}}"#,
+        r#"{"a":1,"b":{"c":3},"a":4}"#,
+        r#"{"b":{"d":1},"a":2}"#,
+        r#"{"a"b":1}"#,
+        r#"{"a\"b":1}"#,
+        r#"{"a"b":1}"#,
+        r#"{"a" : 5 , "b" : {}}"#,
+    ];
+    let out = run(&[("schemas.enable", "false")], &[], &messages);
+    let texts: Vec<_> = out.iter().map(|one| one.as_ref().map(|(text, _)| text.as_str()).ok()).collect();
+    let expected = [
+        Some("{a=1, b={c=2}}"),
+        Some("{a=4, b={c=3}}"),
+        Some("{b={d=1}, a=2}"),
+        None,
+        Some("{a\"b=1}"),
+        None,
+        Some("{a=5, b={}}"),
+    ];
+    assert_eq!(texts, expected);
+}
+
+#[test]
 fn replace_route_and_filter() {
     let chain = [
         ("transforms", "r,f,d"),

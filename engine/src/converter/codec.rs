@@ -51,6 +51,9 @@ pub trait Codec: Send {
     /// What is wrong with the bytes.
     fn read(&mut self, batch: &mut Batch, raw: Option<Span>) -> Result<(SchemaId, Value), Failure>;
 
+    /// All values of a batch have been read.
+    fn end_of_batch(&mut self) {}
+
     /// A value to bytes. What was appended before a failure is taken back by the caller.
     ///
     /// # Errors
@@ -95,6 +98,7 @@ impl<C: Codec> Converter for C {
                 Err(failure) => batch.fail(index, failure.at(stage(side))),
             }
         }
+        self.end_of_batch();
     }
 
     fn encode(&mut self, batch: &mut Batch, side: Side, out: &mut Encoded) {
@@ -136,6 +140,7 @@ impl<C: Codec> HeaderConverter for C {
                 }
             }
         }
+        self.end_of_batch();
     }
 
     fn encode(&mut self, batch: &mut Batch, out: &mut Encoded) {

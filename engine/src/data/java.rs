@@ -93,7 +93,38 @@ pub fn java_double(value: f64, out: &mut Vec<u8>) {
         return;
     }
     let is_plain = value == 0.0 || (1e-3..1e7).contains(&value.abs());
+    if is_plain && few_decimals(value, out) {
+        return;
+    }
     finite(ryu::Buffer::new().format_finite(value), is_plain, || format!("{value:.1e}"), out);
+}
+
+/// Writes a number below 10^7 that has three decimals at most: a decimal of so few digits that reads as the number is its
+/// shortest one. False if it has more.
+#[inline]
+fn few_decimals(value: f64, out: &mut Vec<u8>) -> bool {
+    let thousandths = (value.abs() * 1000.0).round();
+    if thousandths / 1000.0 != value.abs() || (value == 0.0 && value.is_sign_negative()) {
+        return false;
+    }
+    let thousandths = thousandths as u64;
+    out.extend((value < 0.0).then_some(b'-'));
+    out.extend_from_slice(itoa::Buffer::new().format(thousandths / 1000).as_bytes());
+    let rest = (thousandths % 1000) as u16;
+    let digits = [b'.', digit(rest / 100), digit(rest / 10 % 10), digit(rest % 10)];
+    let len = if rest % 10 != 0 {
+        4
+    } else if rest % 100 != 0 {
+        3
+    } else {
+        2
+    };
+    out.extend_from_slice(&digits[..len]);
+    true
+}
+
+const fn digit(value: u16) -> u8 {
+    b'0' + value as u8
 }
 
 /// Appends a number as `Float.toString` (Java 19 and newer) prints it.
@@ -110,7 +141,7 @@ fn finite(shortest: &str, is_plain: bool, two_digits: impl FnOnce() -> String, o
     if is_plain {
         out.extend_from_slice(shortest.as_bytes());
     } else {
-        scientific(shortest, &two_digits(), out);
+        scientific(shortest, two_digits, out);
     }
 }
 
@@ -127,22 +158,31 @@ fn special(nan: bool, infinite: bool, negative: bool, out: &mut Vec<u8>) -> bool
 
 /// The digits of `text` with one before the point, at least one after it, and the exponent. Where one digit would do,
 /// Java gives the nearest two: `two_digits`.
-fn scientific(text: &str, two_digits: &str, out: &mut Vec<u8>) {
-    let significant =
-        text.split('e').next().unwrap_or(text).bytes().filter(|b| matches!(b, b'1'..=b'9')).count();
-    let text = if significant == 1 { two_digits } else { text };
+fn scientific(text: &str, two_digits: impl FnOnce() -> String, out: &mut Vec<u8>) {
+    let mantissa = text.split('e').next().unwrap_or(text);
+    let significant = mantissa.bytes().filter(|byte| matches!(byte, b'1'..=b'9')).count();
+    let rounded;
+    let text = if significant == 1 {
+        rounded = two_digits();
+        &rounded
+    } else {
+        text
+    };
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let mut exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits: String = [whole, fraction].concat();
-    let zeros = digits.len() - digits.trim_start_matches('0').len();
-    exponent += whole.len() as i32 - 1 - zeros as i32;
-    let digits = digits[zeros..].trim_end_matches('0');
-    let (first, rest) = digits.split_at(digits.len().min(1));
-    let sign = if negative { "-" } else { "" };
-    let rest = if rest.is_empty() { "0" } else { rest };
-    out.extend_from_slice(format!("{sign}{first}.{rest}E{exponent}").as_bytes());
+    let whole = mantissa.find('.').unwrap_or(mantissa.len());
+    let digits = || mantissa.bytes().filter(|byte| *byte != b'.');
+    let zeros = digits().take_while(|digit| *digit == b'0').count();
+    let last = digits().rev().take_while(|digit| *digit == b'0').count();
+    let count = digits().count().saturating_sub(zeros + last);
+    let exponent = exponent.parse().unwrap_or(0) + whole as i32 - 1 - zeros as i32;
+    out.extend(negative.then_some(b'-'));
+    for (place, digit) in digits().skip(zeros).take(count).enumerate() {
+        out.extend((place == 1).then_some(b'.'));
+        out.push(digit);
+    }
+    out.extend_from_slice(if count == 1 { b".0E" } else { b"E" });
+    integer(exponent, out);
 }
 
 /// `BigDecimal.toString()` of an unscaled value (two's complement, big-endian) and a scale.
@@ -236,6 +276,18 @@ mod tests {
             (f64::NEG_INFINITY, "-Infinity"),
         ] {
             assert_eq!(double(value), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn few_decimals_are_the_shortest(thousandths in 1_i64..10_000_000_000, sign in proptest::bool::ANY) {
+            let value = thousandths as f64 / 1000.0 * if sign { -1.0 } else { 1.0 };
+            let mut expected = ryu::Buffer::new().format_finite(value).to_owned();
+            if !(1e-3..1e7).contains(&value.abs()) {
+                expected = double(value);
+            }
+            proptest::prop_assert_eq!(double(value), expected);
         }
     }
 

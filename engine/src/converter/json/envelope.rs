@@ -28,6 +28,12 @@ impl Envelopes {
         Self { known: Vec::new(), capacity, last: 0 }
     }
 
+    /// How much of the text is an envelope that has been seen: it is known to be UTF-8.
+    #[inline]
+    pub(super) fn known_prefix(&mut self, text: &[u8]) -> usize {
+        self.find(text).map_or(0, |known| known.prefix.len())
+    }
+
     /// Reads a whole message.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<(SchemaId, Value), ReadError> {
         if let Some(known) = self.find(reader.scanner.text) {

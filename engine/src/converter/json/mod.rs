@@ -10,6 +10,8 @@ mod number;
 mod read;
 mod scan;
 mod schema;
+mod shapes;
+mod text_scan;
 mod tree;
 mod untyped;
 mod write;
@@ -25,6 +27,7 @@ use crate::data::{Batch, SchemaId, SchemaRef, Span, Value};
 use envelope::Envelopes;
 use read::{ReadError, ReadOptions, Reader};
 use scan::Scanner;
+use shapes::Shapes;
 use write::{DecimalFormat, Options};
 
 pub(super) const CLASS: &str = "org.apache.kafka.connect.json.JsonConverter";
@@ -103,6 +106,9 @@ pub(super) struct JsonConverter {
     /// `schema.content`.
     fixed: Option<read::Plan>,
     stack: Vec<Value>,
+    shapes: Shapes,
+    /// The segment that messages lie in, shared while its batch is read.
+    segment: Option<(u16, Bytes)>,
 }
 
 impl JsonConverter {
@@ -130,16 +136,36 @@ impl JsonConverter {
             writing: Vec::new(),
             fixed,
             stack: Vec::new(),
+            shapes: Shapes::default(),
+            segment: None,
         })
     }
 
     /// Reads a message. Strings without escapes stay where they are.
     fn parse(&mut self, batch: &mut Batch, span: Span) -> Result<(SchemaId, Value), ReadError> {
         // The buffer is shared, not copied; the reader writes only to the batch's arena.
-        let (buffer, start) = match usize::from(span.segment).checked_sub(1) {
-            Some(at) => (batch.segments.get(at).cloned().unwrap_or_default(), span.offset as usize),
-            None => (Bytes::copy_from_slice(batch.bytes(span)), 0),
+        let (buffer, start) = match self.segment.take() {
+            Some((segment, buffer)) if segment == span.segment => (buffer, span.offset as usize),
+            _ => match usize::from(span.segment).checked_sub(1) {
+                Some(at) => (batch.segments.get(at).cloned().unwrap_or_default(), span.offset as usize),
+                None => (Bytes::copy_from_slice(batch.bytes(span)), 0),
+            },
         };
+        let read = self.parse_in(batch, &buffer, start, span);
+        if span.segment > 0 {
+            self.segment = Some((span.segment, buffer));
+        }
+        read
+    }
+
+    /// Reads the message that begins at `start` of a buffer, in whatever encoding.
+    fn parse_in(
+        &mut self,
+        batch: &mut Batch,
+        buffer: &Bytes,
+        start: usize,
+        span: Span,
+    ) -> Result<(SchemaId, Value), ReadError> {
         let text = buffer.get(start..start + span.len as usize).unwrap_or_default();
         match encoding::utf8(text) {
             Some(Cow::Borrowed(utf8)) => {
@@ -185,12 +211,16 @@ impl JsonConverter {
         span: Span,
     ) -> Result<(SchemaId, Value), ReadError> {
         // What follows the first value is never read, so it may be anything.
-        let valid = std::str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
+        let known = if self.envelope { self.envelopes.known_prefix(text) } else { 0 };
+        let valid =
+            known + std::str::from_utf8(&text[known..]).map_or_else(|error| error.valid_up_to(), str::len);
         self.stack.clear();
+        self.shapes.restart();
         let mut reader = Reader {
             scanner: Scanner::new(&text[..valid], 0),
             batch,
             stack: &mut self.stack,
+            shapes: &mut self.shapes,
             span,
             options: self.reading,
             structs: 0,
@@ -284,6 +314,10 @@ impl Codec for JsonConverter {
     fn read(&mut self, batch: &mut Batch, raw: Option<Span>) -> Result<(SchemaId, Value), Failure> {
         let Some(span) = raw else { return Ok((0, Value::Null)) };
         self.parse(batch, span).map_err(ReadError::into_failure)
+    }
+
+    fn end_of_batch(&mut self) {
+        self.segment = None;
     }
 
     fn write(

@@ -17,7 +17,13 @@ pub(super) struct Number<'a> {
     pub(super) fraction: bool,
     /// Without fraction: its low 64 bits, as `BigInteger.longValue()`.
     low: i64,
+    /// Its value, if it is a fraction of few digits: then a division of two exact numbers rounds as it should.
+    exact: Option<f64>,
 }
+
+/// Powers of ten.
+const TENS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 impl<'a> Scanner<'a> {
     /// A number, from its first character on.
@@ -37,9 +43,12 @@ impl<'a> Scanner<'a> {
             return self.malformed("a malformed number");
         }
         let mut fraction = false;
+        let mut exact = None;
         if let Some(b'.' | b'e' | b'E') = text.get(at) {
+            let point = at;
             at = self.fraction(at)?;
             fraction = true;
+            exact = short_fraction(negative, low, point - first, &text[point..at]);
         }
         let too_long = || text[start..at].iter().filter(|byte| byte.is_ascii_digit()).count() > MAX_DIGITS;
         if text.get(at).is_some_and(u8::is_ascii_alphabetic) || (at - start > MAX_DIGITS && too_long()) {
@@ -49,7 +58,7 @@ impl<'a> Scanner<'a> {
         let low = if negative { low.wrapping_neg() } else { low } as i64;
         // digits, a point, a sign and an e: always UTF-8
         let text = std::str::from_utf8(&text[start..at]).unwrap_or("0");
-        Ok(Number { text, fraction, low })
+        Ok(Number { text, fraction, low, exact })
     }
 
     /// Fraction and exponent; gives where they end.
@@ -76,6 +85,24 @@ impl<'a> Scanner<'a> {
         }
         Ok(at)
     }
+}
+
+/// The number of `whole` (of `digits` digits) and a fraction without exponent, if it has 15 digits at most and is not zero.
+#[inline]
+fn short_fraction(negative: bool, whole: u64, digits: usize, fraction: &[u8]) -> Option<f64> {
+    let places = fraction.len() - 1;
+    if digits + places >= TENS.len() {
+        return None;
+    }
+    let mut value = whole;
+    for digit in &fraction[1..] {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        value = value * 10 + u64::from(digit - b'0');
+    }
+    let magnitude = value as f64 / TENS[places];
+    (fraction[0] == b'.' && value > 0).then_some(if negative { -magnitude } else { magnitude })
 }
 
 impl Number<'_> {
@@ -106,11 +133,14 @@ impl Number<'_> {
     /// `doubleValue()`. There is no negative zero in a `BigDecimal`.
     #[inline]
     pub(super) fn double(&self) -> f64 {
+        if let Some(exact) = self.exact {
+            return exact;
+        }
         let value: f64 = self.text.parse().unwrap_or(0.0);
         if value == 0.0 && !self.has_digits() { 0.0 } else { value }
     }
 
-    /// `floatValue()`.
+    /// `floatValue()`. It is not that of the double, which would be rounded twice.
     #[inline]
     pub(super) fn float(&self) -> f32 {
         let value: f32 = self.text.parse().unwrap_or(0.0);
@@ -121,5 +151,21 @@ impl Number<'_> {
     fn has_digits(&self) -> bool {
         let mantissa = self.text.split(['e', 'E']).next().unwrap_or_default();
         mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn fractions_are_those_of_the_standard_library(text in r"-?[0-9]{1,18}\.[0-9]{1,8}(e-?[0-9]{1,2})?") {
+            let number = Scanner::new(text.as_bytes(), 0).number().unwrap();
+            let expected: f64 = text.parse().unwrap();
+            prop_assert_eq!(number.double(), expected);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::base64;
 use super::number::Number;
 use super::scan::{Kind, Malformed, Scanner, Text};
+use super::shapes::Shapes;
 use crate::converter::Failure;
 use crate::data::{
     Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, Span, TIME, TIMESTAMP, Type, Value, parse_decimal,
@@ -100,6 +101,8 @@ pub(super) struct Reader<'a> {
     pub(super) stack: &'a mut Vec<Value>,
     pub(super) span: Span,
     pub(super) options: ReadOptions,
+    /// Names of objects without schema.
+    pub(super) shapes: &'a mut Shapes,
     /// Structs around the value: what is inside one is checked as `Struct.put` does.
     pub(super) structs: u32,
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::text_scan;
+
 /// Most arrays and objects inside each other, as Jackson has it.
 pub(super) const MAX_DEPTH: u32 = 1000;
 
@@ -135,6 +137,8 @@ impl<'a> Scanner<'a> {
         let mut at = start;
         let mut escaped = false;
         loop {
+            let Some(rest) = self.text.get(at..) else { break };
+            at += text_scan::plain(rest);
             match self.text.get(at) {
                 Some(b'"') => {
                     self.at = at + 1;
@@ -144,11 +148,11 @@ impl<'a> Scanner<'a> {
                     escaped = true;
                     at += 2;
                 }
-                Some(0..=0x1f) => return Err(Malformed { at, what: "a control character inside a string" }),
-                Some(_) => at += 1,
-                None => return Err(Malformed { at: self.at, what: "a string without end" }),
+                Some(_) => return Err(Malformed { at, what: "a control character inside a string" }),
+                None => break,
             }
         }
+        Err(Malformed { at: self.at, what: "a string without end" })
     }
 
     /// Steps over the bracket of an array or object that has `depth` others around it.

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::read::{Plan, ReadOptions, Reader};
 use super::scan::{MAX_DEPTH, Scanner};
+use super::shapes::Shapes;
 use super::write::{self, Options, quoted};
 use crate::converter::Failure;
 use crate::data::{Batch, Constant, Schema, SchemaBuilder, SchemaRef, Span, Type};
@@ -111,6 +112,7 @@ impl SchemaReader {
             scanner: Scanner::new(&text, 0),
             batch: &mut batch,
             stack: &mut Vec::new(),
+            shapes: &mut Shapes::default(),
             span: Span { segment, offset: 0, len: text.len() as u32 },
             options: self.options,
             structs: 0,

@@ -55,19 +55,56 @@ impl Reader<'_> {
     fn any_object(&mut self, depth: u32) -> Result<Value> {
         self.scanner.open(depth)?;
         let start = self.stack.len();
-        if !self.scanner.take(b'}') {
-            loop {
-                let name = self.scanner.name()?;
-                let name = self.text(name)?;
-                let value = self.any(depth + 1)?;
-                self.put(start, name, value);
-                if self.scanner.take(b'}') {
-                    break;
+        if self.scanner.take(b'}') {
+            return Ok(self.pop_map(start));
+        }
+        let object = self.shapes.begin();
+        // members whose names are those of the object at this place of an earlier message: all different, and not sought
+        let mut known = Some(0);
+        loop {
+            let name = known.and_then(|at| self.expected(object, at));
+            match name {
+                Some(name) => {
+                    known = known.map(|at| at + 1);
+                    let value = self.any(depth + 1)?;
+                    self.stack.extend([Value::String(name), value]);
                 }
-                self.scanner.expect(b',', "no comma between the members of an object")?;
+                None => {
+                    known = None;
+                    let name = self.scanner.name()?;
+                    let name = self.text(name)?;
+                    let value = self.any(depth + 1)?;
+                    self.put(start, name, value);
+                }
             }
+            if self.scanner.take(b'}') {
+                break;
+            }
+            self.scanner.expect(b',', "no comma between the members of an object")?;
+        }
+        if known.is_none() && self.stack.len() - start <= FEW * 2 {
+            let names = self.stack[start..].chunks_exact(2).map(|entry| match entry[0] {
+                Value::String(name) => self.batch.bytes(name),
+                _ => &[],
+            });
+            self.shapes.learn(object, names);
         }
         Ok(self.pop_map(start))
+    }
+
+    /// The name's place, if the next member has the name that is expected.
+    #[inline]
+    fn expected(&mut self, object: usize, member: usize) -> Option<Span> {
+        self.scanner.skip_blanks();
+        let name = self.shapes.name(object, member)?;
+        if !self.scanner.text.get(self.scanner.at..)?.starts_with(name) {
+            return None;
+        }
+        // a quote, the name, a quote and a colon
+        let Span { segment, offset, .. } = self.span;
+        let place = Span { segment, offset: offset + self.scanner.at as u32 + 1, len: name.len() as u32 - 3 };
+        self.scanner.at += name.len();
+        Some(place)
     }
 
     /// A member of the object whose members start at `start`: the last of a name wins.

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::text_scan;
 use crate::converter::Failure;
 use crate::data::{
     Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, TIME, TIMESTAMP, Type, Value, decimal_string,
@@ -40,7 +41,7 @@ const SPECIAL: [bool; 256] = {
 /// A JSON string of UTF-8 text, quotes included.
 pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    if !text.iter().any(|byte| SPECIAL[usize::from(*byte)]) {
+    if text_scan::is_plain(text) {
         out.extend_from_slice(text);
         out.push(b'"');
         return;
