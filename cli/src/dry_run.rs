@@ -1,11 +1,11 @@
-//! `aqueduct dry-run`: a connector's converters and transforms over given records, offline.
+//! `aqueduct dry-run`: a connector's converters and transforms over given records, without a worker.
 
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aqueduct_engine::config::{ConfigError, ConfigMap};
-use aqueduct_engine::dry_run::{DryRun, Message};
+use aqueduct_engine::dry_run::{DryRun, Message, TopicReader, pretty};
 
 use crate::Failure;
 
@@ -18,9 +18,24 @@ pub(crate) struct Arguments {
     /// The connector's configuration: one JSON object of its keys, as the REST API takes it.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Show each record before and after, with the fields that changed, instead of lines of JSON.
+    #[arg(long)]
+    pretty: bool,
+    /// Take the records of this topic instead of standard input, from the oldest on; nothing is committed.
+    #[arg(long, requires = "bootstrap_servers")]
+    topic: Option<String>,
+    /// The cluster of the topic.
+    #[arg(long, value_name = "HOST:PORT,…", requires = "topic")]
+    bootstrap_servers: Option<String>,
+    /// Most records of the topic.
+    #[arg(long, default_value_t = 10, requires = "topic")]
+    max: usize,
+    /// A setting of the topic's consumer, such as security.protocol=SASL_SSL.
+    #[arg(long, value_name = "KEY=VALUE", requires = "topic")]
+    consumer_property: Vec<String>,
 }
 
-/// Reads records from standard input, one JSON object a line, and writes what becomes of each.
+/// Runs the records through, and writes what becomes of each.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let config = read_config(&arguments.config)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
@@ -33,6 +48,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(BAD_CONFIG));
         }
     };
+    let mut write = |messages: &[Message]| -> Result<(), Failure> {
+        for (message, answer) in messages.iter().zip(dry_run.run(messages)) {
+            match arguments.pretty {
+                true => writeln!(out, "{}", pretty(message, &answer))?,
+                false => writeln!(out, "{}", answer.to_json())?,
+            }
+        }
+        Ok(())
+    };
+    let done = match &arguments.topic {
+        Some(topic) => {
+            let client = client(arguments)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let mut reader = TopicReader::open(&client, topic, arguments.max).await?;
+                loop {
+                    let messages = reader.next().await?;
+                    if messages.is_empty() {
+                        return Ok(());
+                    }
+                    write(&messages)?;
+                }
+            })
+        }
+        None => standard_input(write),
+    };
+    out.flush()?;
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn standard_input(mut write: impl FnMut(&[Message]) -> Result<(), Failure>) -> Result<(), Failure> {
     for (number, line) in BufReader::new(std::io::stdin().lock()).lines().enumerate() {
         let line = line?;
         if line.trim().is_empty() {
@@ -40,12 +86,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         let message = Message::from_json(&line)
             .map_err(|error| format!("line {}: {}", number + 1, crate::chain(&error)))?;
-        for answer in dry_run.run(&[message]) {
-            writeln!(out, "{}", answer.to_json())?;
-        }
+        write(&[message])?;
     }
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+fn client(arguments: &Arguments) -> Result<ConfigMap, Failure> {
+    let servers = arguments.bootstrap_servers.clone().unwrap_or_default();
+    let mut client = ConfigMap::from([("bootstrap.servers".to_owned(), servers)]);
+    for property in &arguments.consumer_property {
+        let (key, value) = property
+            .split_once('=')
+            .ok_or_else(|| format!("--consumer-property {property}: it is KEY=VALUE"))?;
+        client.insert(key.trim().to_owned(), value.to_owned());
+    }
+    Ok(client)
 }
 
 /// Scalars that are not strings become strings, as in the REST API.

@@ -160,7 +160,7 @@ fn a_bad_chain_names_its_key() {
     let message = |pairs: &[(&str, &str)]| Chain::from_config(&config(pairs)).err().unwrap().to_string();
     assert_eq!(
         message(&[("transforms", "t")]),
-        "Missing required configuration \"transforms.t.type\" which has no default value."
+        "Invalid value null for configuration transforms.t.type: Not a Transformation"
     );
     assert!(
         message(&[("transforms", "t"), ("transforms.t.type", "Nope")])

@@ -7,13 +7,17 @@
 
 mod answer;
 mod message;
+mod pretty;
 mod schema_text;
+mod topic;
 
 use std::sync::Arc;
 
 pub use answer::{Answer, Output};
 pub use message::{Message, MessageError};
+pub use pretty::pretty;
 pub use schema_text::schema_text;
+pub use topic::TopicReader;
 
 use crate::config::{ConfigError, ConfigMap, with_prefix};
 use crate::converter::{self, Converter, DEFAULT_HEADER_CONVERTER, Encoded, HeaderConverter};
