@@ -40,9 +40,14 @@ impl Group {
     /// A group on the cluster of `AQ_KAFKA` with these lines added to its workers' properties.
     #[track_caller]
     pub fn new(name: &str, settings: &str) -> Group {
+        Group::on(env("AQ_KAFKA"), name, settings)
+    }
+
+    /// The same on another cluster.
+    #[track_caller]
+    pub fn on(bootstrap: String, name: &str, settings: &str) -> Group {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        let (name, bootstrap) = (unique(name), env("AQ_KAFKA"));
-        Group { folder, name, bootstrap, settings: settings.to_owned() }
+        Group { folder, name: unique(name), bootstrap, settings: settings.to_owned() }
     }
 
     /// A file of the group's folder.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use aqueduct_tests::{Group, GroupWorker, kcat, run, tool, wait_for};
+use aqueduct_tests::{Group, GroupWorker, OwnBroker, kcat, run, tool, wait_for};
 use serde_json::{Value, json};
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -254,6 +254,30 @@ fn a_group_of_ours_alone() {
     let clash = aqueduct_tests::http(second.port, "POST", "/connectors", &[], Some(&clash));
     assert_eq!(clash.status, 409, "{}", clash.text());
     [first, second, third].into_iter().for_each(GroupWorker::terminate);
+}
+
+#[test]
+fn the_broker_is_killed_under_a_group_and_comes_back() {
+    let broker = OwnBroker::start();
+    let group = Group::on(broker.bootstrap(), "outage", "scheduled.rebalance.max.delay.ms=0\n");
+    let (first, second) = (group.ours(), group.ours());
+    append(&group.path("in.txt"), 0..1000);
+    create(&first, "in", source(&group, "in.txt"));
+    create(&second, "out", sink(&group, "out.txt"));
+    wait_for_lines(&group.path("out.txt"), &expected(&["in.txt"], 1000));
+    broker.kill();
+    append(&group.path("in.txt"), 1000..2000);
+    // long enough for the members to give their work up
+    for worker in [&first, &second] {
+        wait_for("the loss of the coordinator", WAIT, || {
+            worker.log().contains("no answer from the group's coordinator")
+        });
+    }
+    broker.restart();
+    wait_balanced(2, &first, &[&first, &second]);
+    wait_for_lines(&group.path("out.txt"), &expected(&["in.txt"], 2000));
+    assert_eq!(second.ask("PUT", "/connectors/in/pause", None).status, 202);
+    wait_for("the pause", WAIT, || placement(&first)["in"].0 == "PAUSED");
 }
 
 #[test]
