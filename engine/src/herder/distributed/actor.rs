@@ -16,6 +16,7 @@ use super::work::{Item, Work};
 use crate::connector::ConfigMap;
 use crate::herder::{HerderError, OffsetEntry, PutMode, PutResult, RestartPlan, RestartScope, TargetState};
 use crate::store::{ClusterConfig, ConfigRecord, RestartRequest};
+use crate::worker::{State, Status, StatusListener as _};
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, HerderError>>;
 

@@ -34,7 +34,7 @@ use super::{
     ConfigPatch, ConnectorView, ForwardAnswer, ForwardRequest, Health, Herder, HerderError, InternalRequest,
     OffsetEntry, PutMode, PutResult, Reply, RestartPlan, RestartScope, TargetState, check_config, merge,
 };
-use crate::connector::{BoxFuture, ConfigMap, Registry};
+use crate::connector::{BoxFuture, ConfigMap, ConnectorKind, Registry};
 use crate::loggers::Loggers;
 use crate::store::{ConfigRecord, ConfigStore, KafkaOffsetStore, KafkaStatusStore, StoreError};
 use crate::worker::{ConnectorStatus, Worker, WorkerConfig, WorkerConfigError, worker_client};
@@ -138,8 +138,39 @@ impl DistributedHerder {
         if config.contains_key("connector.class") && self.shared.plugin(config).is_none() {
             self.shared.must_lead()?;
         }
-        check_config(&self.shared.worker, name, config).await.map(drop)
+        let plugin = check_config(&self.shared.worker, name, config).await?;
+        check_in_group(name, plugin.kind(), config, &self.shared.settings.group.group_id)
     }
+}
+
+/// What only a group of workers can refuse.
+fn check_in_group(
+    name: &str,
+    kind: ConnectorKind,
+    config: &ConfigMap,
+    worker_group: &str,
+) -> Result<(), HerderError> {
+    let error = match kind {
+        ConnectorKind::Sink => {
+            let group = config.get("consumer.override.group.id").map(|group| group.trim());
+            match group.filter(|group| !group.is_empty()) {
+                Some(group) if group == worker_group => {
+                    format!("Consumer group {group} conflicts with Connect worker group {worker_group}")
+                }
+                None if format!("connect-{name}") == worker_group => format!(
+                    "Consumer group for sink connector named {name} conflicts with Connect worker group {worker_group}"
+                ),
+                _ => return Ok(()),
+            }
+        }
+        ConnectorKind::Source => match config.get("exactly.once.support") {
+            Some(support) if support.trim().eq_ignore_ascii_case("required") => {
+                "This worker does not have exactly-once source support enabled.".to_owned()
+            }
+            _ => return Ok(()),
+        },
+    };
+    Err(HerderError::invalid_config(&[error]))
 }
 
 /// Connections of the worker's own, by the names that JVM workers give them.
@@ -194,7 +225,8 @@ impl Herder for DistributedHerder {
             self.shared.must_lead()?;
             let view = self.view(name).ok_or_else(|| HerderError::not_found(name))?;
             let config = merge(&view.config, patch);
-            self.shared.worker.validate(&config).await?;
+            let plugin = self.shared.worker.validate(&config).await?;
+            check_in_group(name, plugin.kind(), &config, &self.shared.settings.group.group_id)?;
             let mode = PutMode::Replace;
             self.shared.ask(|answer| Command::Put { name: name.into(), config, mode, answer }).await
         })
@@ -289,5 +321,26 @@ impl Herder for DistributedHerder {
                 let _ = done.await;
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sink_must_not_join_the_workers_group() {
+        let config = |pairs: &[(&str, &str)]| -> ConfigMap {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let check =
+            |name, kind, pairs: &[(&str, &str)]| check_in_group(name, kind, &config(pairs), "connect-x");
+        let (sink, source) = (ConnectorKind::Sink, ConnectorKind::Source);
+        assert!(check("x", sink, &[]).is_err());
+        assert!(check("x", sink, &[("consumer.override.group.id", "other")]).is_ok());
+        assert!(check("y", sink, &[("consumer.override.group.id", "connect-x")]).is_err());
+        assert!(check("x", source, &[]).is_ok());
+        let error = check("x", source, &[("exactly.once.support", "REQUIRED")]).unwrap_err();
+        assert!(error.status == 400 && error.message.contains("exactly-once"), "{error}");
     }
 }

@@ -100,16 +100,18 @@ impl GroupStatuses {
         self.queue(self.topics(&connector).into_iter().map(forget));
     }
 
-    /// Forgets connectors and tasks that are not configured any more. The leader does this for all.
+    /// Forgets connectors and tasks that are not configured any more. The leader does this for all, after each rebalance:
+    /// a look at each status, O(all).
     pub(super) fn forget_deleted(&self, config: &ClusterConfig) {
         for connector in self.shared.store.connectors() {
             let tasks = config.connector(&connector).map(|configured| configured.tasks.len());
             let gone = |task: u32| tasks.is_none_or(|tasks| task as usize >= tasks);
             let records = self.shared.store.with(&connector, |known| {
-                let known = known.cloned().unwrap_or_default();
-                deleted(&connector, &known, tasks.is_none(), gone)
+                known.map(|known| deleted(&connector, known, tasks.is_none(), gone)).unwrap_or_default()
             });
-            self.queue(records);
+            if !records.is_empty() {
+                self.queue(records);
+            }
         }
     }
 
