@@ -1,5 +1,7 @@
 //! The fuzz targets of `fuzz/` on seeds mutated a bounded number of times: what stable Rust and a minute can find.
 
+#[path = "../../fuzz/smoke.rs"]
+mod smoke;
 #[path = "../../fuzz/targets.rs"]
 mod targets;
 
@@ -9,44 +11,7 @@ use bytes::BytesMut;
 use kafka_protocol::messages::fetch_response as fetch;
 use kafka_protocol::messages::{FetchResponse, TopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
-
-const ROUNDS: usize = 15_000;
-/// Fixed, so that a failure happens again.
-const SEED: u64 = 0x5eed;
-
-fn mutate(random: &mut fastrand::Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
-    const EDGES: [u8; 8] = [0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff];
-    let mut bytes = seeds[random.usize(..seeds.len())].clone();
-    for _ in 0..random.usize(1..6) {
-        let at = random.usize(..=bytes.len());
-        match random.u8(..7) {
-            0 => bytes.truncate(at),
-            1 => bytes.insert(at, random.u8(..)),
-            2 => bytes.extend(std::iter::repeat_with(|| random.u8(..)).take(at % 20)),
-            3 => {
-                let other = &seeds[random.usize(..seeds.len())];
-                bytes.truncate(at);
-                bytes.extend_from_slice(&other[random.usize(..=other.len())..]);
-            }
-            _ if at == bytes.len() => bytes.push(0),
-            4 => bytes[at] = EDGES[random.usize(..EDGES.len())],
-            5 => bytes[at] ^= 1 << random.u8(..8),
-            _ => drop(bytes.remove(at)),
-        }
-    }
-    bytes
-}
-
-fn smoke(seeds: &[Vec<u8>], target: fn(&[u8])) {
-    assert!(!seeds.is_empty());
-    let mut random = fastrand::Rng::with_seed(SEED);
-    for seed in seeds {
-        target(seed);
-    }
-    for _ in 0..ROUNDS {
-        target(&mutate(&mut random, seeds));
-    }
-}
+use smoke::smoke;
 
 fn golden() -> Vec<Vec<u8>> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
