@@ -50,6 +50,16 @@ static CLASSES: &[Class] = &[
         make: super::debezium::logical_router::make,
     },
     class!("io.debezium.transforms.outbox.EventRouter", false, super::debezium::event_router),
+    class!("io.confluent.connect.transforms.Drop", true, super::confluent::drop),
+    class!("io.confluent.connect.transforms.ExtractTopic", true, super::confluent::extract_topic),
+    Class {
+        name: "io.confluent.connect.transforms.ExtractTopic$Header",
+        sided: false,
+        def: &super::confluent::extract_topic::HEADER_DEF,
+        make: super::confluent::extract_topic::make_header,
+    },
+    class!("io.confluent.connect.transforms.Filter", true, super::confluent::filter),
+    class!("io.confluent.connect.transforms.TombstoneHandler", false, super::confluent::tombstone_handler),
 ];
 
 /// Class names of all transforms, as `GET /connector-plugins?connectorsOnly=false` lists them.
@@ -64,6 +74,9 @@ pub fn classes() -> Vec<String> {
 
 /// A class name, or its last part where that is unmistakable; `$Key` and `$Value` only behind a full name.
 fn find(name: &str) -> Option<(&'static Class, Side)> {
+    if let Some(class) = CLASSES.iter().find(|class| !class.sided && class.name == name) {
+        return Some((class, Side::Value));
+    }
     let (base, side) = match name.split_once('$') {
         Some((base, "Key")) => (base, Some(Side::Key)),
         Some((base, "Value")) => (base, Some(Side::Value)),

@@ -173,6 +173,8 @@ mod tests {
             ("\\h\\R", "\t\r\n", true),
             ("[[a-c][x-z]]+", "ay", true),
             ("[\\w.]+", "a.b", true),
+            ("a${1,3}", "a", true),
+            ("(?=b)*a\\B?", "a", true),
         ] {
             let regex = JavaRegex::new("regex", pattern).unwrap();
             assert_eq!(regex.matches(text), matches, "{pattern} of {text}");

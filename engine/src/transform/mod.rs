@@ -5,6 +5,7 @@
 mod cast;
 mod chain;
 mod class;
+mod confluent;
 mod debezium;
 mod drop_headers;
 mod extract_field;
@@ -17,6 +18,7 @@ mod hoist_field;
 mod insert_field;
 mod insert_header;
 mod java_date;
+mod java_hash;
 mod java_number;
 mod java_regex;
 mod mask_field;

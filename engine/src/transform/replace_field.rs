@@ -1,10 +1,10 @@
 //! `ReplaceField`: fields left out or renamed.
 
-use super::Transform;
 use super::field_plan::{
     Copies, MapBuilder, Operand, PlanCache, REPLACE_NULL, REPLACE_NULL_KEY, Target, check_fields, each_row,
     operand, schema_of,
 };
+use super::{Transform, java_hash};
 use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig, Validator};
 use crate::data::{Batch, Range32, RecordError, SchemaRef, Side, Value};
 
@@ -135,7 +135,12 @@ impl ReplaceField {
 
     fn without_schema(&mut self, batch: &mut Batch, index: usize, range: Range32) {
         self.map.clear();
-        for at in 0..range.len {
+        let mut order: Vec<u32> = (0..range.len).collect();
+        if !self.settings.renames.is_empty() {
+            // Where two fields get one name, the later one in Java's hash table wins.
+            java_hash::sort(batch, range, &mut order);
+        }
+        for at in order {
             let entry = batch.items(Range32 { start: range.start + at * 2, len: 2 });
             let &[key, value] = entry else { break };
             let Value::String(span) = key else {

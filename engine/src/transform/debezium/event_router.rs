@@ -313,6 +313,16 @@ impl EventRouter {
         if self.with_envelope {
             let topic = topic.clone()?.map(str::to_owned);
             let target = self.envelope.schema(batch, payload_schema.as_ref(), event, topic.as_deref())?;
+            // A schema that was made for another payload may not take this one.
+            let expected = target.schema.fields.first().map(|field| field.schema.kind);
+            let is_bytes = |kind| kind == Some(Type::Bytes);
+            let given = payload_schema.as_ref().map(|schema| schema.kind);
+            if !payload.is_null() && is_bytes(expected) != is_bytes(given) {
+                let class = super::super::field_plan::java_class_of(payload);
+                return Err(data_error(format!(
+                    "Invalid Java object for schema: {class} for field: \"payload\""
+                )));
+            }
             let mut values = vec![Value::Null; target.schema.fields.len()];
             if let Some(first) = values.first_mut() {
                 *first = payload;

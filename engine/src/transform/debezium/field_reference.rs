@@ -20,6 +20,8 @@ pub(super) struct Place {
     /// The field's place in the envelope itself.
     root: Option<usize>,
     pub(super) target: Target,
+    /// The same of a header: a struct carries its own schema there.
+    pub(super) header: Target,
 }
 
 /// Java's `split`: empty parts at the end are dropped, but an empty text is one part.
@@ -91,7 +93,12 @@ impl FieldReference {
                 (Some((at, own.map(|(at, _)| at))), schema)
             }
         };
-        Ok(schema.map(|schema| Place { parent, root, target: Target::new(optional_copy(schema)) }))
+        Ok(schema.map(|schema| {
+            let copy = optional_copy(schema);
+            let header =
+                if schema.kind == Type::Struct { SchemaRef::clone(schema) } else { SchemaRef::clone(&copy) };
+            Place { parent, root, target: Target::new(copy), header: Target::new(header) }
+        }))
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::field_plan::{
 use super::super::java_regex::JavaRegex;
 use super::super::{Transform, data_error};
 use super::{is_envelope, row::Row};
-use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig, Validator};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig};
 use crate::data::{Batch, RecordError, Schema, SchemaBuilder, SchemaRef, Side, Type, Value};
 
 const PURPOSE: &str = "Updating schema";
@@ -43,8 +43,7 @@ const fn keys(identifier: &'static str) -> [ConfigKey; 8] {
             "none",
             Importance::Low,
             "How names of schemas are made valid: none, avro or avro_unicode.",
-        )
-        .valid(Validator::OneOfIgnoringCase(&["none", "avro", "avro_unicode"])),
+        ),
         ConfigKey::with_default(
             "logical.destination.cache.size",
             ConfigType::Int,
@@ -83,17 +82,23 @@ pub(in super::super) fn make(config: &ParsedConfig, _: Side) -> Result<Box<dyn T
         }
         None => None,
     };
+    let mode = config.string("schema.name.adjustment.mode").unwrap_or_default();
+    let names = match mode.to_ascii_lowercase().as_str() {
+        "none" => Names::AsTheyAre,
+        "avro" => Names::Avro,
+        "avro_unicode" => Names::AvroUnicode,
+        _ => {
+            let why = "it is none, avro or avro_unicode".to_owned();
+            return Err(invalid("schema.name.adjustment.mode", why));
+        }
+    };
     Ok(Box::new(LogicalRouter {
         settings: Settings {
             topic,
             key,
             unique: config.boolean("key.enforce.uniqueness"),
             field: config.string("key.field.name").unwrap_or_default().to_owned(),
-            names: match config.string("schema.name.adjustment.mode").unwrap_or_default() {
-                mode if mode.eq_ignore_ascii_case("avro") => Names::Avro,
-                mode if mode.eq_ignore_ascii_case("avro_unicode") => Names::AvroUnicode,
-                _ => Names::AsTheyAre,
-            },
+            names,
         },
         keys: PlanCache::default(),
         envelopes: PlanCache::default(),

@@ -244,7 +244,7 @@ impl Unwrap {
         for (place, reference) in plan.headers.iter_mut().zip(&mut self.headers) {
             let Some(place) = place.as_mut().map_err(|error| error.clone())? else { continue };
             let value = place.value(batch, envelope)?;
-            let schema = place.target.id(batch);
+            let schema = place.header.id(batch);
             let key = reference.name.span(batch);
             add_header(batch, index, Header { key, schema, value, raw: None });
         }

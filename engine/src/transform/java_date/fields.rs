@@ -87,14 +87,13 @@ impl Fields {
         let mut week_of_month = self.both(Field::WeekOfMonth, Field::DayOfWeek);
         let mut in_month = self.both(Field::DayOfWeekInMonth, Field::DayOfWeek);
         let of_year = self.stamp(Field::DayOfYear);
-        let mut week_of_year = self.both(Field::WeekOfYear, Field::DayOfWeek);
+        let week_of_year = self.both(Field::WeekOfYear, Field::DayOfWeek);
         let mut best = of_month.max(week_of_month).max(in_month).max(of_year).max(week_of_year);
         if best == 0 {
             // No complete combination: parts of one.
             week_of_month = self.stamp(Field::WeekOfMonth);
             in_month = self.stamp(Field::DayOfWeekInMonth).max(self.stamp(Field::DayOfWeek));
-            week_of_year = week_stamp;
-            best = week_of_month.max(in_month).max(week_of_year);
+            best = week_of_month.max(in_month).max(week_stamp);
             if best == 0 {
                 of_month = self.stamp(Field::Month);
                 best = of_month;
@@ -115,7 +114,6 @@ impl Fields {
         } else if best == of_year {
             Day::OfYear
         } else {
-            let _ = week_of_year;
             Day::WeekOfYear
         }
     }
@@ -139,12 +137,13 @@ impl Fields {
             Day::OfMonth => first,
             Day::OfYear => first + self.get(Field::DayOfYear) - 1,
             Day::WeekOfYear => week(self.get(Field::WeekOfYear)),
-            Day::WeekOfMonth => week(self.get(Field::WeekOfMonth)),
+            // Java multiplies these two in 32 bits.
+            Day::WeekOfMonth => week(1) + weeks_of_days(self.get(Field::WeekOfMonth) - 1),
             Day::InMonth => {
                 let is_set = self.is_set(Field::DayOfWeekInMonth);
                 let number = if is_set { self.get(Field::DayOfWeekInMonth) } else { 1 };
                 let from = if number >= 0 {
-                    first + 7 * number - 1
+                    first + weeks_of_days(number) - 1
                 } else {
                     first + month_length(gregorian, year, month) + 7 * (number + 1) - 1
                 };
@@ -172,7 +171,7 @@ impl Fields {
     }
 
     /// The day of `YYYY`, `ww` and a day of the week.
-    fn week_date(&self) -> i64 {
+    fn week_date(&self) -> Option<i64> {
         let mut week = if self.is_set(Field::WeekOfYear) { self.get(Field::WeekOfYear) } else { 1 };
         let mut day = if self.is_set(Field::DayOfWeek) { self.get(Field::DayOfWeek) } else { 1 };
         if day >= 8 {
@@ -184,9 +183,11 @@ impl Fields {
             week -= weeks;
             day = iso_to_java(day + 7 * weeks);
         }
+        // The era is that of the date which the other fields make.
         let year = self.get(Field::WeekYear);
+        let year = if self.date(0)? < fixed_date(false, 1, 1, 1) { 1 - year } else { year };
         let first = fixed_date(year > CUTOVER_YEAR, year, 1, 1);
-        day_of_week_on_or_before(first, 1) + (day - 1) + 7 * (week - 1)
+        Some(day_of_week_on_or_before(first, 1) + (day - 1) + 7 * (week - 1))
     }
 
     /// Milliseconds since 1970; `None` for an era that is none.
@@ -194,7 +195,7 @@ impl Fields {
         let time = self.time();
         let (days, time) = (time.div_euclid(DAY), time.rem_euclid(DAY));
         let fixed = if self.stamp(Field::WeekYear) > self.stamp(Field::Year) {
-            self.week_date() + days
+            self.week_date()? + days
         } else {
             self.date(days)?
         };
@@ -222,6 +223,11 @@ impl Fields {
         let gregorian = in_calendar(true);
         Some(if gregorian >= CUTOVER { gregorian } else { julian })
     }
+}
+
+/// Days of so many weeks, in 32 bits.
+fn weeks_of_days(weeks: i64) -> i64 {
+    i64::from(7_i32.wrapping_mul(weeks as i32))
 }
 
 /// A day of the week from Monday as 1 to Sunday as 1; others stay.

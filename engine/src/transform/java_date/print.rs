@@ -30,6 +30,10 @@ impl DateFormat {
 
 /// A number with at least so many digits.
 fn padded(value: i64, count: usize, out: &mut String) {
+    if value < 0 {
+        out.push('-');
+    }
+    let value = value.unsigned_abs();
     // To a String it does not fail.
     let _ = write!(out, "{value:0count$}");
 }

@@ -46,8 +46,10 @@ struct Translator<'a> {
     chars: Peekable<Chars<'a>>,
     out: String,
     flags: Flags,
-    /// Flags to go back to at the end of each open group.
-    groups: Vec<Flags>,
+    /// Of each open group: flags to go back to at its end, and where it begins if it is a look-around.
+    groups: Vec<(Flags, Option<usize>)>,
+    /// Where the last atom begins, if it is an assertion.
+    assertion: Option<usize>,
     /// Whether a quantifier may follow.
     quantifiable: bool,
 }
@@ -62,6 +64,7 @@ pub(super) fn translate(pattern: &str) -> Result<String, String> {
         out: String::with_capacity(pattern.len() + 16),
         flags: Flags::default(),
         groups: Vec::new(),
+        assertion: None,
         quantifiable: false,
     };
     while let Some(char) = translator.chars.next() {
@@ -86,6 +89,8 @@ fn push_literal(out: &mut String, char: char) {
 impl Translator<'_> {
     fn step(&mut self, char: char) -> Result<(), String> {
         let could = std::mem::replace(&mut self.quantifiable, true);
+        let start = self.out.len();
+        let assertion = self.assertion.take();
         match char {
             ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c' if self.flags.comments => self.quantifiable = could,
             '#' if self.flags.comments => {
@@ -94,15 +99,15 @@ impl Translator<'_> {
             }
             '(' => self.group()?,
             ')' => {
-                self.flags = self.groups.pop().ok_or("Unmatched closing ')'")?;
+                (self.flags, self.assertion) = self.groups.pop().ok_or("Unmatched closing ')'")?;
                 self.out.push(')');
             }
             '|' => {
                 self.out.push('|');
                 self.quantifiable = false;
             }
-            '*' | '+' | '?' => self.quantifier(char, could)?,
-            '{' => self.counted(could)?,
+            '*' | '+' | '?' => self.quantifier(char, could, assertion)?,
+            '{' => self.counted(could, assertion)?,
             '[' => {
                 let class = class::parse(&mut self.chars, self.flags, 0)?;
                 self.out.push_str(&class);
@@ -115,8 +120,15 @@ impl Translator<'_> {
             '^' => self.out.push_str(if self.flags.multiline { "(?m:^)" } else { "\\A" }),
             '$' if self.flags.multiline => self.out.push_str("(?m:$)"),
             '$' => self.out.push_str(&format!("(?={LINE_END}?\\z)")),
-            '\\' => self.escape()?,
+            '\\' => {
+                let is_assertion = self.chars.peek().is_some_and(|char| "bBAzZ".contains(*char));
+                self.assertion = is_assertion.then_some(start);
+                self.escape()?;
+            }
             plain => self.literal(plain),
+        }
+        if matches!(char, '^' | '$') {
+            self.assertion = Some(start);
         }
         Ok(())
     }
@@ -130,13 +142,22 @@ impl Translator<'_> {
         }
     }
 
-    fn quantifier(&mut self, char: char, could: bool) -> Result<(), String> {
+    fn quantifier(&mut self, char: char, could: bool, assertion: Option<usize>) -> Result<(), String> {
         if !could {
             return Err(format!("Dangling meta character '{char}'"));
         }
-        self.out.push(char);
-        self.suffix();
+        self.repeat(&char.to_string(), char != '+', assertion);
         Ok(())
+    }
+
+    /// The last atom repeated. An assertion counts once, or says nothing where it need not hold: `fancy_regex` repeats none.
+    fn repeat(&mut self, quantifier: &str, may_be_absent: bool, assertion: Option<usize>) {
+        let before = self.out.len();
+        self.out.push_str(quantifier);
+        self.suffix();
+        if let Some(start) = assertion {
+            self.out.truncate(if may_be_absent { start } else { before });
+        }
     }
 
     /// Lazy or possessive.
@@ -148,7 +169,7 @@ impl Translator<'_> {
     }
 
     /// `{n}`, `{n,}` and `{n,m}`.
-    fn counted(&mut self, could: bool) -> Result<(), String> {
+    fn counted(&mut self, could: bool, assertion: Option<usize>) -> Result<(), String> {
         let mut body = String::new();
         loop {
             match self.chars.next() {
@@ -163,8 +184,7 @@ impl Translator<'_> {
         if !could || !most_fits {
             return Err("Illegal repetition range".to_owned());
         }
-        self.out.push_str(&format!("{{{body}}}"));
-        self.suffix();
+        self.repeat(&format!("{{{body}}}"), least == 0, assertion);
         Ok(())
     }
 
@@ -172,7 +192,8 @@ impl Translator<'_> {
         if self.groups.len() >= MAX_DEPTH {
             return Err(format!("groups are nested more than {MAX_DEPTH} deep"));
         }
-        self.groups.push(self.flags);
+        let is_look_around = matches!(text, "(?=" | "(?!" | "(?<=" | "(?<!");
+        self.groups.push((self.flags, is_look_around.then_some(self.out.len())));
         self.out.push_str(text);
         self.quantifiable = false;
         Ok(())
