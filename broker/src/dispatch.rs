@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aqueduct_protocol::guard::{Direction, is_backed};
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
@@ -9,7 +10,6 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Req
 use crate::api;
 use crate::error::RequestError;
 use crate::groups;
-use crate::guard;
 use crate::server::Peer;
 use crate::state::Shared;
 use crate::txn;
@@ -187,7 +187,8 @@ async fn handle_coordinator(
 }
 
 fn decode<R: Request>(head: &Head, mut body: Bytes) -> Result<R, RequestError> {
-    let backed = ApiKey::try_from(head.key).is_ok_and(|api| guard::is_backed(api, head.version, &body));
+    let backed =
+        ApiKey::try_from(head.key).is_ok_and(|api| is_backed(Direction::Request, api, head.version, &body));
     if !backed {
         let reason = "it announces more than it has".to_owned();
         return Err(RequestError::Body { key: head.key, version: head.version, reason });
@@ -286,5 +287,15 @@ mod tests {
             }
         }
         assert!(answered > 500, "the bodies are too senseless to test anything: {answered}");
+    }
+
+    #[test]
+    fn every_api_has_a_layout() {
+        for (api, min, max) in crate::api::versions::SUPPORTED {
+            for version in *min..=*max {
+                let longest = [0_u8; 256];
+                assert!(is_backed(Direction::Request, *api, version, &longest), "{api:?} version {version}");
+            }
+        }
     }
 }

@@ -16,7 +16,6 @@ mod config;
 mod dispatch;
 mod error;
 mod groups;
-mod guard;
 mod journal;
 mod log;
 mod server;

@@ -78,3 +78,28 @@ fn assignor() {
     };
     smoke(&Assignor::ALL.map(subscription), targets::assignor);
 }
+
+#[test]
+fn control_response() {
+    use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
+    use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, JoinGroupResponse, MetadataResponse};
+    let seed = |api: ApiKey, version: u8, answer: &dyn Fn(&mut BytesMut)| {
+        let mut bytes = BytesMut::from(&[api as i16 as u8, version][..]);
+        answer(&mut bytes);
+        bytes.to_vec()
+    };
+    let metadata =
+        MetadataResponse::default().with_brokers(vec![MetadataResponseBroker::default()]).with_topics(vec![
+            MetadataResponseTopic::default().with_name(Some(TopicName(StrBytes::from_static_str("t")))),
+        ]);
+    let versions = ApiVersionsResponse::default().with_finalized_features_epoch(3);
+    let seeds = [
+        seed(ApiKey::Metadata, 9, &|bytes| metadata.encode(bytes, 9).expect("it encodes")),
+        seed(ApiKey::Metadata, 1, &|bytes| metadata.encode(bytes, 1).expect("it encodes")),
+        seed(ApiKey::ApiVersions, 3, &|bytes| versions.encode(bytes, 3).expect("it encodes")),
+        seed(ApiKey::JoinGroup, 5, &|bytes| {
+            JoinGroupResponse::default().encode(bytes, 5).expect("it encodes")
+        }),
+    ];
+    smoke(&seeds, targets::control_response);
+}

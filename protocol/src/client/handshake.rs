@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use super::connection::Connection;
+use crate::guard::decode_response;
 use crate::{Error, ErrorCode, ErrorKind, Result};
 
 /// What a broker speaks.
@@ -66,5 +67,8 @@ async fn exchange(connection: &Connection, version: i16) -> Result<ApiVersionsRe
     let mut answer = connection.enqueue(ApiKey::ApiVersions, version, vec![body.freeze()], true)?.await?;
     // A broker that doesn't know the version answers in version 0.
     let refused = answer.starts_with(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
-    ApiVersionsResponse::decode(&mut answer, if refused { 0 } else { version }).map_err(malformed)
+    let version = if refused { 0 } else { version };
+    decode_response(ApiKey::ApiVersions, version, &mut answer).map_err(|error| {
+        Error::new(ErrorKind::Protocol, format!("the answer to ApiVersions is malformed: {error}"))
+    })
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, FindCoordinatorRequest, FindCoordinatorResponse};
-use kafka_protocol::protocol::{Decodable, Message, Request, StrBytes};
+use kafka_protocol::protocol::{Message, Request, StrBytes};
 
 pub use admin::{Admin, NewTopic};
 pub use config::{ClientConfig, MAX_FRAME, Properties};
@@ -26,6 +26,7 @@ pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 
 pub use security::{jaas_login, tls_config, tls_server_config};
 
+use crate::guard::decode_response;
 use crate::wire::TopicPartition;
 use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};
 use crate::{Error, ErrorCode, ErrorKind, Result};
@@ -314,7 +315,7 @@ impl Client {
             _ => Purpose::General,
         };
         let mut answer = self.send_raw(node, purpose, api, version, vec![body.freeze()], timeout).await?;
-        R::Response::decode(&mut answer, version).map_err(|error| {
+        decode_response(api, version, &mut answer).map_err(|error| {
             let message =
                 format!("the answer of broker {node} to {api:?} version {version} is malformed: {error}");
             Error::new(ErrorKind::Protocol, message)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, TopicName};
-use kafka_protocol::protocol::{Decodable, Encodable, Message, StrBytes};
+use kafka_protocol::protocol::{Encodable, Message, StrBytes};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::handshake::{self, Versions};
 use super::metadata::{Metadata, Node};
 use super::security::authenticate;
 use super::{CoordinatorKind, NodeTarget, Purpose};
+use crate::guard::decode_response;
 use crate::wire::TopicPartition;
 use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};
 use crate::{Error, ErrorKind, Result};
@@ -340,7 +341,10 @@ impl Network {
             let message = format!("broker {node} did not give metadata within {} ms", limit.as_millis());
             return Err(Error::new(ErrorKind::Timeout, message));
         };
-        MetadataResponse::decode(&mut answer?, version).map_err(malformed)
+        let refused = |error| {
+            Error::new(ErrorKind::Protocol, format!("metadata of broker {node} is malformed: {error}"))
+        };
+        decode_response::<MetadataResponse>(ApiKey::Metadata, version, &mut answer?).map_err(refused)
     }
 
     /// Closes connections that were not used for `connections.max.idle.ms`.

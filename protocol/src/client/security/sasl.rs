@@ -10,6 +10,7 @@ use super::jaas::{self, Jaas};
 use super::{Secret, config_error, oauth};
 use crate::client::config::{Properties, invalid};
 use crate::client::connection::Connection;
+use crate::guard::decode_response;
 use crate::wire::scram::{ScramClient, ScramMechanism};
 use crate::{Error, ErrorCode, ErrorKind, Result};
 
@@ -147,5 +148,7 @@ async fn exchange<A: Decodable>(
     let mut body = BytesMut::new();
     request.encode(&mut body, version).map_err(malformed)?;
     let mut answer = connection.enqueue(api, version, vec![body.freeze()], true)?.await?;
-    A::decode(&mut answer, version).map_err(malformed)
+    decode_response(api, version, &mut answer).map_err(|error| {
+        Error::new(ErrorKind::Protocol, format!("the answer to {api:?} is malformed: {error}"))
+    })
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kafka_protocol::messages::ProduceResponse;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::protocol::Decodable;
+use kafka_protocol::messages::{ApiKey, ProduceResponse};
 
 use super::super::batch::Batch;
 use super::super::partition::Partition;
 use super::super::sequence::Verdict;
 use super::{Request, Sender, Sent, backoff};
+use crate::guard::decode_response;
 use crate::{Error, ErrorCode, ErrorKind, Result};
 
 /// What a broker says of one batch.
@@ -212,7 +212,7 @@ fn decode(node: i32, request: &Request, mut bytes: Bytes) -> Result<Option<Produ
         // acks=0: there is no answer.
         return Ok(None);
     }
-    ProduceResponse::decode(&mut bytes, request.version).map(Some).map_err(|error| {
+    decode_response(ApiKey::Produce, request.version, &mut bytes).map(Some).map_err(|error| {
         let message = format!(
             "the answer of broker {node} to Produce version {} is malformed: {error}",
             request.version

@@ -1,16 +1,11 @@
-//! Layouts of the requests, by Kafka's message schemas: for each field its versions and kind, in order; tagged fields
-//! follow their struct and need no entry.
+//! Layouts of the requests, by Kafka's message schemas: for each field its versions and kind, in order.
 
 use kafka_protocol::messages::ApiKey;
 
-use super::Kind::{Array, Blob, Fixed, Maybe, Structs, Text};
-use super::{Field, f};
+use super::Kind::{Array, Blob, Fixed, Maybe, Struct, Structs, Tagged, Text};
+use super::{Layout, NEVER, f};
 
-/// For requests without flexible versions.
-const NEVER: i16 = i16::MAX;
-
-/// API, first flexible version, fields.
-pub(super) const LAYOUTS: &[(ApiKey, i16, &[Field])] = &[
+pub(super) const LAYOUTS: &[Layout] = &[
     (
         ApiKey::Produce,
         9,
@@ -56,12 +51,16 @@ pub(super) const LAYOUTS: &[(ApiKey, i16, &[Field])] = &[
                             f(12, 18, Fixed(4)),
                             f(5, 18, Fixed(8)),
                             f(4, 18, Fixed(4)),
+                            f(17, 18, Tagged(0, &Fixed(16))),
+                            f(18, 18, Tagged(1, &Fixed(8))),
                         ]),
                     ),
                 ]),
             ),
             f(7, 18, Structs(&[f(7, 12, Text), f(13, 18, Fixed(16)), f(7, 18, Array(&Fixed(4)))])),
             f(11, 18, Text),
+            f(12, 18, Tagged(0, &Text)),
+            f(15, 18, Tagged(1, &Struct(&[f(15, 18, Fixed(4)), f(15, 18, Fixed(8))]))),
         ],
     ),
     (
