@@ -135,7 +135,7 @@ async fn an_offset_out_of_range_follows_the_policy() {
     while let Ok(batches) = consumer.poll(Duration::from_millis(200), &mut NoListener).await {
         assert!(batches.is_empty() && begun.elapsed() < Duration::from_secs(20));
     }
-    assert_eq!(consumer.assignment(), [partition.clone()]);
+    assert_eq!(consumer.assignment(), std::slice::from_ref(&partition));
     consumer.seek(&partition, 99).unwrap();
     assert_eq!(read(&mut consumer, 1, &mut NoListener).await.0, [99]);
 }

@@ -15,15 +15,15 @@ use aqueduct_protocol::client::{Admin, Client, ClientConfig, NewTopic, Propertie
 use aqueduct_protocol::wire::TopicPartition;
 use aqueduct_tests::{env, kcat, run, tool};
 
-pub fn kafka() -> String {
+pub(crate) fn kafka() -> String {
     env("AQ_KAFKA")
 }
 
-pub fn unique(name: &str) -> String {
+pub(crate) fn unique(name: &str) -> String {
     aqueduct_tests::unique(&format!("K-{name}"))
 }
 
-pub fn properties(group: &str, extra: &[(&str, &str)]) -> Properties {
+pub(crate) fn properties(group: &str, extra: &[(&str, &str)]) -> Properties {
     let kafka = kafka();
     let base = [
         ("bootstrap.servers", kafka.as_str()),
@@ -34,30 +34,30 @@ pub fn properties(group: &str, extra: &[(&str, &str)]) -> Properties {
     base.iter().chain(extra).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-pub async fn client() -> Client {
+pub(crate) async fn client() -> Client {
     Client::connect(ClientConfig::from_properties(&properties("", &[])).unwrap()).await.unwrap()
 }
 
-pub async fn create(topic: &str, partitions: i32) {
+pub(crate) async fn create(topic: &str, partitions: i32) {
     let new =
         NewTopic { name: topic.to_owned(), partitions, replication_factor: -1, configs: Properties::new() };
     Admin::new(client().await).create_topic(&new).await.unwrap();
 }
 
 /// Writes numbers, one a record.
-pub fn produce(topic: &str, numbers: Range<usize>, extra: &[&str]) {
+pub(crate) fn produce(topic: &str, numbers: Range<usize>, extra: &[&str]) {
     let lines: String = numbers.map(|number| format!("{number}\n")).collect();
     run(kcat(&kafka(), &["-P", "-t", topic]).args(extra), lines.as_bytes());
 }
 
-pub async fn subscribed(topic: &str, group: &str, extra: &[(&str, &str)]) -> Consumer {
+pub(crate) async fn subscribed(topic: &str, group: &str, extra: &[(&str, &str)]) -> Consumer {
     let mut consumer = Consumer::new(&properties(group, extra)).await.unwrap();
     consumer.subscribe(Subscription::Topics(vec![Arc::from(topic)])).unwrap();
     consumer
 }
 
 /// A consumer without a group that has this partition from this offset on.
-pub async fn assigned(topic: &str, offset: i64, extra: &[(&str, &str)]) -> (Consumer, TopicPartition) {
+pub(crate) async fn assigned(topic: &str, offset: i64, extra: &[(&str, &str)]) -> (Consumer, TopicPartition) {
     let mut consumer = Consumer::new(&properties("", extra)).await.unwrap();
     let partition = TopicPartition::new(topic, 0);
     consumer.assign(&[(partition.clone(), offset)]);
@@ -65,7 +65,7 @@ pub async fn assigned(topic: &str, offset: i64, extra: &[(&str, &str)]) -> (Cons
 }
 
 /// One poll's numbers, and where each partition goes on.
-pub async fn poll(
+pub(crate) async fn poll(
     consumer: &mut Consumer,
     timeout: Duration,
     listener: &mut dyn RebalanceListener,
@@ -80,7 +80,7 @@ pub async fn poll(
 }
 
 /// Numbers read until there are `count`, and where each partition goes on.
-pub async fn read(
+pub(crate) async fn read(
     consumer: &mut Consumer,
     count: usize,
     listener: &mut dyn RebalanceListener,
@@ -96,17 +96,17 @@ pub async fn read(
     (values, next.into_iter().collect())
 }
 
-pub fn offsets(next: &[(TopicPartition, i64)]) -> Vec<(TopicPartition, OffsetAndMetadata)> {
+pub(crate) fn offsets(next: &[(TopicPartition, i64)]) -> Vec<(TopicPartition, OffsetAndMetadata)> {
     next.iter().map(|(partition, offset)| (partition.clone(), OffsetAndMetadata::new(*offset))).collect()
 }
 
 /// Commits what it has when partitions are revoked, and counts.
 #[derive(Default)]
-pub struct Counting {
-    pub assigned: usize,
-    pub revoked: usize,
-    pub lost: usize,
-    pub next: BTreeMap<TopicPartition, i64>,
+pub(crate) struct Counting {
+    pub(crate) assigned: usize,
+    pub(crate) revoked: usize,
+    pub(crate) lost: usize,
+    pub(crate) next: BTreeMap<TopicPartition, i64>,
 }
 
 impl RebalanceListener for Counting {
@@ -128,20 +128,20 @@ impl RebalanceListener for Counting {
 
     fn lost<'a>(&'a mut self, partitions: &'a [TopicPartition]) -> ListenerFuture<'a> {
         self.lost += partitions.len();
-        partitions.iter().for_each(|name| drop(self.next.remove(name)));
+        self.next.retain(|name, _| !partitions.contains(name));
         Box::pin(std::future::ready(Ok(())))
     }
 }
 
 /// A member in a task of its own, which commits what it has read when partitions go and when it ends.
-pub struct Worker {
+pub(crate) struct Worker {
     stop: Arc<AtomicBool>,
     owns: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<(Vec<usize>, Counting)>,
 }
 
 impl Worker {
-    pub fn start(mut consumer: Consumer) -> Self {
+    pub(crate) fn start(mut consumer: Consumer) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let owns = Arc::new(AtomicUsize::new(0));
         let (stopped, owned) = (Arc::clone(&stop), Arc::clone(&owns));
@@ -159,14 +159,14 @@ impl Worker {
         Self { stop, owns, task }
     }
 
-    pub async fn end(self) -> (Vec<usize>, Counting) {
+    pub(crate) async fn end(self) -> (Vec<usize>, Counting) {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap()
     }
 }
 
 /// Members come and go while records are written: each record is read once.
-pub async fn come_and_go(extra: &[(&str, &str)]) {
+pub(crate) async fn come_and_go(extra: &[(&str, &str)]) {
     let (topic, group) = (unique("three"), unique("group"));
     create(&topic, 6).await;
     let spread = ["-X", "sticky.partitioning.linger.ms=0"];
@@ -210,7 +210,7 @@ pub async fn come_and_go(extra: &[(&str, &str)]) {
 /// Our member and the JVM's console consumer share a group: both read, and nothing is lost.
 ///
 /// The JVM's ends when nothing has come for `patience`, which is longer than the group takes to give it its share.
-pub async fn share_with_jvm(extra: &[(&str, &str)], theirs: &[&str], patience: Duration) {
+pub(crate) async fn share_with_jvm(extra: &[(&str, &str)], theirs: &[&str], patience: Duration) {
     let (topic, group) = (unique("mixed"), unique("group"));
     create(&topic, 4).await;
     let ours = Worker::start(subscribed(&topic, &group, extra).await);

@@ -20,7 +20,7 @@ use super::background::Slot;
 use super::locate::{Located, Locator};
 use super::offsets::LiveMembership;
 use super::partition::{Partition, Place, Position, next_records};
-use super::session::{FetchSession, Want};
+use super::session::{FetchSession, Plan, Want};
 use super::settings::Settings;
 use super::{OffsetAndMetadata, PartitionBatch};
 use crate::client::{Answer, Client, Metadata, Purpose};
@@ -298,6 +298,17 @@ impl Fetcher {
         }
     }
 
+    /// Ends the sessions at the brokers, so that they need not remember them; nobody waits for the answers.
+    pub(super) fn close_sessions(&mut self) {
+        for (node, broker) in &mut self.brokers {
+            if let Some(version) = broker.version
+                && let Some(plan) = broker.session.close()
+            {
+                let _ = enqueue(&self.client, &self.settings, *node, version, plan);
+            }
+        }
+    }
+
     /// Sends a request; false if there is no connection.
     fn send(&mut self, node: i32, newest: i16, indices: &[usize], metadata: &Metadata) -> Result<bool> {
         let mut wanted = Vec::with_capacity(indices.len());
@@ -318,26 +329,7 @@ impl Fetcher {
         let version = if by_id { newest } else { BY_NAME };
         let broker = self.brokers.entry(node).or_default();
         let plan = broker.session.plan(&wanted, by_id);
-        let request = FetchRequest::default()
-            .with_replica_id(BrokerId(-1))
-            .with_max_wait_ms(self.settings.fetch_max_wait.as_millis() as i32)
-            .with_min_bytes(self.settings.fetch_min_bytes)
-            .with_max_bytes(self.settings.fetch_max_bytes)
-            .with_isolation_level(i8::from(self.settings.read_committed))
-            .with_session_id(plan.session_id)
-            .with_session_epoch(plan.session_epoch)
-            .with_topics(plan.topics)
-            .with_forgotten_topics_data(plan.forgotten)
-            .with_rack_id(StrBytes::from_string(self.client.config().client_rack.clone()));
-        let mut body = BytesMut::new();
-        let encoded = request.encode(&mut body, version).map_err(|error| {
-            let message = format!("a Fetch request cannot be written in version {version}: {error}");
-            Error::new(ErrorKind::Protocol, message)
-        });
-        let parts = vec![body.freeze()];
-        let answer = encoded.and_then(|()| {
-            self.client.enqueue_raw(node, Purpose::Fetch, ApiKey::Fetch, version, parts, true)
-        });
+        let answer = enqueue(&self.client, &self.settings, node, version, plan);
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -447,4 +439,25 @@ impl Fetcher {
         self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
         Ok(taken)
     }
+}
+
+/// Queues a Fetch request on the connection that is there.
+fn enqueue(client: &Client, settings: &Settings, node: i32, version: i16, plan: Plan) -> Result<Answer> {
+    let request = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(settings.fetch_max_wait.as_millis() as i32)
+        .with_min_bytes(settings.fetch_min_bytes)
+        .with_max_bytes(settings.fetch_max_bytes)
+        .with_isolation_level(i8::from(settings.read_committed))
+        .with_session_id(plan.session_id)
+        .with_session_epoch(plan.session_epoch)
+        .with_topics(plan.topics)
+        .with_forgotten_topics_data(plan.forgotten)
+        .with_rack_id(StrBytes::from_string(client.config().client_rack.clone()));
+    let mut body = BytesMut::new();
+    request.encode(&mut body, version).map_err(|error| {
+        let message = format!("a Fetch request cannot be written in version {version}: {error}");
+        Error::new(ErrorKind::Protocol, message)
+    })?;
+    client.enqueue_raw(node, Purpose::Fetch, ApiKey::Fetch, version, vec![body.freeze()], true)
 }

@@ -266,6 +266,7 @@ impl Consumer {
         for batch in std::mem::take(&mut self.held).iter().rev() {
             self.fetcher.give_back(batch);
         }
+        self.fetcher.close_sessions();
         self.commits.settle().await;
         match &mut self.group {
             Some(group) => group.leave(&mut self.fetcher, listener, reason).await,

@@ -17,6 +17,8 @@ use crate::wire::fetch::TopicRef;
 
 /// Epoch of a request that names everything and asks for a session.
 const FULL: i32 = 0;
+/// Epoch of a request that ends a session.
+const CLOSE: i32 = -1;
 
 /// What a broker is to know of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +111,13 @@ impl FetchSession {
         });
         plan.forgotten = forgotten.into_topics(by_id);
         plan
+    }
+
+    /// What closes the session, if there is one.
+    pub(super) fn close(&mut self) -> Option<Plan> {
+        let id = std::mem::take(&mut self.id);
+        self.epoch = FULL;
+        (id != 0).then(|| Plan { session_id: id, session_epoch: CLOSE, ..Plan::default() })
     }
 
     /// The topic of an answer's partition; none for one that was never asked for.
@@ -266,6 +275,9 @@ mod tests {
         // no answer: the session is closed by its id
         session.failed();
         assert_eq!((session.plan(&wanted, true).session_id, session.epoch), (8, FULL));
+        session.answered(None, 9);
+        assert_eq!(session.close().map(|plan| (plan.session_id, plan.session_epoch)), Some((9, CLOSE)));
+        assert_eq!(session.close(), None);
         session.answered(None, 9);
         // from ids to names: in full
         let plan = session.plan(&wanted, false);

@@ -42,6 +42,14 @@ impl Interest {
         }
     }
 
+    /// The topics that were named, whether or not they exist.
+    pub(super) fn named(&self) -> &[Arc<str>] {
+        match &self.subscription {
+            Subscription::Topics(_) => self.names.as_deref().unwrap_or_default(),
+            Subscription::Matching(_) | Subscription::ServerPattern(_) => &[],
+        }
+    }
+
     /// The topics, if they are known. Looks again in the background when that is due.
     pub(super) fn names(&mut self) -> Result<Option<&[Arc<str>]>> {
         if let Subscription::Matching(fits) = &self.subscription {

@@ -66,7 +66,7 @@ impl Member {
     pub(super) fn watched(&self) -> &[Arc<str>] {
         match self {
             Self::Classic(member) => member.watched(),
-            Self::Modern(_) => &[],
+            Self::Modern(member) => member.watched(),
         }
     }
 

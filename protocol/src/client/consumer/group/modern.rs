@@ -51,6 +51,8 @@ pub(super) struct Modern {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     interest: Interest,
+    /// What was last told of the subscription.
+    told: Option<Wanted>,
     names: HashMap<Uuid, Arc<str>>,
     /// Ids of the topics that were handed on last.
     ids: HashMap<Arc<str>, Uuid>,
@@ -99,6 +101,7 @@ impl Modern {
             settings,
             shared,
             interest,
+            told: None,
             names: HashMap::new(),
             ids: HashMap::new(),
             target: None,
@@ -113,6 +116,11 @@ impl Modern {
         self.interest = Interest::new(self.client.clone(), subscription, self.settings.exclude_internal);
     }
 
+    /// Topics that matter beside those that are assigned.
+    pub(super) fn watched(&self) -> &[Arc<str>] {
+        self.interest.named()
+    }
+
     pub(super) fn membership(&self) -> Membership {
         membership(&self.shared.machine.lock())
     }
@@ -125,6 +133,12 @@ impl Modern {
             None => self.interest.names()?.map(|names| Wanted::Names(names.to_vec())),
         };
         if let Some(wanted) = wanted {
+            if self.told.as_ref() != Some(&wanted) {
+                // asking for topics makes those that do not exist, where that is allowed
+                self.interest.named().iter().for_each(|name| self.client.watch_topic(name));
+                self.client.request_metadata_update();
+                self.told = Some(wanted.clone());
+            }
             self.shared.change(|machine| machine.subscribe(wanted));
         }
         if !std::mem::replace(&mut self.is_joined, true) {
