@@ -58,11 +58,18 @@ impl Aqueduct {
     /// Starts `aqueduct` with these arguments; what it says on standard error goes to `log`.
     #[track_caller]
     pub fn start(arguments: &[&str], log: &Path) -> Aqueduct {
+        Aqueduct::start_with(arguments, &[], log)
+    }
+
+    /// The same with variables of its environment.
+    #[track_caller]
+    pub fn start_with(arguments: &[&str], variables: &[(&str, &str)], log: &Path) -> Aqueduct {
         let binary = env("AQ_BIN");
         let file = std::fs::OpenOptions::new().append(true).create(true).open(log);
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         let mut command = Command::new(&binary);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        command.args(arguments).envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let process = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
         Aqueduct { process, log: log.to_owned() }
     }

@@ -135,6 +135,7 @@ async fn outermost(request: Request, next: Next) -> Response {
         return (StatusCode::BAD_REQUEST, [(header::CONTENT_TYPE, "text/html")], text).into_response();
     }
     let options = request.method() == Method::OPTIONS;
+    let (method, asked) = (request.method().clone(), path.to_owned());
     let answer = match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
         Ok(answer) => answer,
         Err(_) => HerderError::new(
@@ -143,6 +144,7 @@ async fn outermost(request: Request, next: Next) -> Response {
         )
         .into_response(),
     };
+    tracing::debug!(%method, path = asked, status = answer.status().as_u16(), "REST");
     if options && answer.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allowed = answer.headers().get(header::ALLOW).and_then(|allowed| allowed.to_str().ok());
         let mut allowed = allowed.unwrap_or_default().replace(',', ", ");
