@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Body as _;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
@@ -244,15 +245,18 @@ pub(crate) async fn exchange(
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after =
             header(RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+        let too_long = || {
+            let what = format!("{url}: the answer is longer than {MAX_ANSWER} bytes");
+            Error::new(ErrorKind::Malformed, what)
+        };
+        if response.body().size_hint().lower() > MAX_ANSWER as u64 {
+            return Err(too_long());
+        }
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
-            let too_long = error.is::<http_body_util::LengthLimitError>();
-            let (kind, what) = match too_long {
-                true => {
-                    (ErrorKind::Malformed, format!("{url}: the answer is longer than {MAX_ANSWER} bytes"))
-                }
-                false => (ErrorKind::Network, format!("{url}: the answer broke off: {error}")),
-            };
-            Error::new(kind, what)
+            if error.is::<http_body_util::LengthLimitError>() {
+                return too_long();
+            }
+            Error::new(ErrorKind::Network, format!("{url}: the answer broke off: {error}"))
         })?;
         Ok((status, retry_after, body.to_bytes()))
     };
@@ -262,9 +266,15 @@ pub(crate) async fn exchange(
     tokio::time::timeout(timeout, whole).await.unwrap_or_else(late)
 }
 
+fn inside<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a (dyn std::error::Error + 'static)> {
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    Some(inner)
+}
+
 fn unreachable(url: &str, error: hyper_util::client::legacy::Error) -> Error {
-    let mut deepest: &dyn std::error::Error = &error;
-    while let Some(below) = deepest.source() {
+    let mut deepest: &(dyn std::error::Error + 'static) = &error;
+    // an error of I/O names the source of what it holds, not what it holds
+    while let Some(below) = inside(deepest).or_else(|| deepest.source()) {
         deepest = below;
     }
     let remedy = match deepest.downcast_ref::<rustls::Error>() {

@@ -1,5 +1,6 @@
 //! Converters: between the bytes of a message and the data model, a whole batch a call.
 
+mod avro;
 mod byte_array;
 mod charset;
 mod codec;
@@ -59,6 +60,7 @@ pub const fn stage(side: Side) -> Stage {
 
 /// The classes that [`create`] knows, as `GET /connector-plugins` lists them.
 pub const CLASSES: &[&str] = &[
+    avro::CLASS,
     byte_array::CLASS,
     number::BOOLEAN,
     number::DOUBLE,
@@ -78,6 +80,7 @@ pub const DEFAULT_HEADER_CONVERTER: &str = simple_header::CLASS;
 pub fn config_def(class: &str) -> Option<&'static ConfigDef> {
     const NONE: &ConfigDef = &ConfigDef { keys: &[] };
     match known(CLASSES.iter().copied(), class, "Converter") {
+        Some(avro::CLASS) => Some(avro::config_def()),
         Some(json::CLASS) => Some(&json::CONFIG),
         Some(string::CLASS) => Some(&string::CONFIG),
         Some(_) => Some(NONE),
@@ -123,9 +126,25 @@ fn standard(class: &str, config: &ConfigMap, is_key: bool) -> Result<Option<Box<
 /// Names the class if there is none such, or the key that is wrong.
 pub fn create(class: &str, config: &ConfigMap, is_key: bool) -> Result<Box<dyn Converter>, ConfigError> {
     let key = if is_key { "key.converter" } else { "value.converter" };
+    if known(CLASSES.iter().copied(), class, "Converter") == Some(avro::CLASS) {
+        return Ok(Box::new(avro::create(config, is_key)?));
+    }
     standard(class, config, is_key)?
         .map(|converter| converter as Box<dyn Converter>)
         .ok_or_else(|| unknown(key, class))
+}
+
+/// Avro to the text that JsonConverter would write of it, without rows between where that can be: what a sink of JSON
+/// documents wants. Its `decode` gives strings without schema; `json` are the settings of the JsonConverter.
+///
+/// # Errors
+/// Names the key that is wrong.
+pub fn avro_to_json(
+    config: &ConfigMap,
+    json: &ConfigMap,
+    is_key: bool,
+) -> Result<Box<dyn Converter>, ConfigError> {
+    Ok(Box::new(avro::to_json(config, json, is_key)?))
 }
 
 /// A header converter, likewise.

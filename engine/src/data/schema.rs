@@ -278,6 +278,13 @@ impl SchemaBuilder {
         self
     }
 
+    /// Name, shared with other schemas.
+    #[must_use]
+    pub fn shared_name(mut self, name: Arc<str>) -> Self {
+        self.schema.name = Some(name);
+        self
+    }
+
     /// Version.
     #[must_use]
     pub fn version(mut self, version: i32) -> Self {

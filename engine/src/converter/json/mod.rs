@@ -11,6 +11,7 @@ mod read;
 mod scan;
 mod schema;
 mod shapes;
+mod text;
 mod text_scan;
 mod tree;
 mod untyped;
@@ -29,6 +30,9 @@ use read::{ReadError, ReadOptions, Reader};
 use scan::Scanner;
 use shapes::Shapes;
 use write::{DecimalFormat, Options};
+
+pub(super) use text::JsonText;
+pub(super) use write::quoted;
 
 pub(super) const CLASS: &str = "org.apache.kafka.connect.json.JsonConverter";
 
@@ -244,15 +248,19 @@ impl JsonConverter {
         Ok(read)
     }
 
+    /// An envelope up to its payload.
+    fn prefix(&self, schema: &SchemaRef) -> Result<Vec<u8>, Failure> {
+        let mut prefix = b"{\"schema\":".to_vec();
+        schema::write(schema, None, self.options, &mut prefix)?;
+        prefix.extend_from_slice(b",\"payload\":");
+        Ok(prefix)
+    }
+
     fn plan(&mut self, schema: &SchemaRef) -> Result<usize, Failure> {
         if let Some(at) = self.writing.iter().rposition(|writing| Arc::ptr_eq(&writing.plan.schema, schema)) {
             return Ok(at);
         }
-        let mut prefix = b"{\"schema\":".to_vec();
-        if self.envelope {
-            schema::write(schema, None, self.options, &mut prefix)?;
-        }
-        prefix.extend_from_slice(b",\"payload\":");
+        let prefix = if self.envelope { self.prefix(schema)? } else { Vec::new() };
         if self.writing.len() >= self.capacity {
             self.writing.remove(0);
         }

@@ -39,7 +39,7 @@ const SPECIAL: [bool; 256] = {
 };
 
 /// A JSON string of UTF-8 text, quotes included.
-pub(super) fn quoted(text: &[u8], out: &mut Vec<u8>) {
+pub(in crate::converter) fn quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     if text_scan::is_plain(text) {
         out.extend_from_slice(text);

@@ -32,6 +32,12 @@ impl Failure {
     }
 }
 
+impl From<converter::Failure> for Failure {
+    fn from(cause: converter::Failure) -> Self {
+        Self { cause, in_serializer: false }
+    }
+}
+
 /// A schema of the registry, ready to be compiled.
 #[derive(Debug, Clone)]
 pub(in crate::converter) struct Fetched {

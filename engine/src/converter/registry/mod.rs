@@ -17,11 +17,17 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::{Converter, Encoded, Slot, Wait, stage};
-use crate::config::{ConfigError, ConfigMap};
+use crate::config::{ConfigDef, ConfigError, ConfigMap};
 use crate::data::{Batch, RecordState, SchemaId, SchemaRef, Side, Span, TopicId, Value};
 use config::Options;
 pub(super) use format::{Derived, Failure, Fetched, Format, Input};
 use lookup::{Answers, Link, ReadKey, WriteKey};
+
+/// The common keys before a converter's own. Called once per class: the table stays.
+pub(super) fn with_common_keys(own: &ConfigDef) -> ConfigDef {
+    let keys: Vec<_> = config::CONFIG.keys.iter().chain(own.keys).copied().collect();
+    ConfigDef { keys: keys.leak() }
+}
 
 /// Bytes of a payload that a look-up may see, to tell which message of a schema it is.
 const PAYLOAD_HEAD: usize = 64;
