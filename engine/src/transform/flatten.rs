@@ -28,6 +28,7 @@ pub(super) fn make(config: &ParsedConfig, side: Side) -> Result<Box<dyn Transfor
         delimiter: config.string("delimiter").unwrap_or_default().to_owned(),
         plans: PlanCache::default(),
         map: MapBuilder::default(),
+        scratch: Vec::new(),
     }))
 }
 
@@ -47,6 +48,7 @@ struct Flatten {
     delimiter: String,
     plans: PlanCache<Result<Plan, RecordError>>,
     map: MapBuilder,
+    scratch: Vec<Value>,
 }
 
 /// Walks a schema and collects the leaves.
@@ -149,11 +151,12 @@ impl Flatten {
         let delimiter = &self.delimiter;
         let plan = self.plans.get(schema_of(batch, id), |schema| compile(delimiter, schema));
         let plan = plan.as_mut().map_err(|error| error.clone())?;
-        let mut values = Vec::with_capacity(plan.leaves.len());
+        self.scratch.clear();
         for leaf in &plan.leaves {
-            values.push(leaf_value(batch, leaf, range));
+            let value = leaf_value(batch, leaf, range);
+            self.scratch.push(value);
         }
-        let range = batch.push_values(&values);
+        let range = batch.push_values(&self.scratch);
         let schema = plan.target.id(batch);
         batch.records[index].set_side(self.side, schema, Value::Struct(range));
         Ok(())

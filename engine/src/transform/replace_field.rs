@@ -43,8 +43,9 @@ impl Settings {
             && (self.include.is_empty() || self.include.iter().any(|included| included == name))
     }
 
-    fn renamed<'a>(&'a self, name: &'a str) -> &'a str {
-        self.renames.iter().rev().find(|(from, _)| from == name).map_or(name, |(_, to)| to)
+    /// The new name of a field that gets one.
+    fn new_name(&self, name: &str) -> Option<&str> {
+        self.renames.iter().rev().find(|(from, _)| from == name).map(|(_, to)| to.as_str())
     }
 
     /// The old name of a new one. Where two fields got the same one, Java's map keeps one of them.
@@ -55,7 +56,8 @@ impl Settings {
     fn compile(&self, schema: &SchemaRef) -> Result<Plan, RecordError> {
         let mut builder = schema.like();
         for field in schema.fields.iter().filter(|field| self.keeps(&field.name)) {
-            builder = builder.field(self.renamed(&field.name), SchemaRef::clone(&field.schema));
+            builder = builder
+                .field(self.new_name(&field.name).unwrap_or(&field.name), SchemaRef::clone(&field.schema));
         }
         let target = builder.build();
         check_fields(&target)?;
@@ -79,6 +81,7 @@ struct ReplaceField {
     settings: Settings,
     plans: PlanCache<Result<Plan, RecordError>>,
     map: MapBuilder,
+    order: Vec<u32>,
 }
 
 impl ReplaceField {
@@ -103,7 +106,13 @@ impl ReplaceField {
             renames,
             replace_null: config.boolean(REPLACE_NULL),
         };
-        Ok(Self { side, settings, plans: PlanCache::default(), map: MapBuilder::default() })
+        Ok(Self {
+            side,
+            settings,
+            plans: PlanCache::default(),
+            map: MapBuilder::default(),
+            order: Vec::new(),
+        })
     }
 
     fn one(&mut self, batch: &mut Batch, index: usize) -> Result<(), RecordError> {
@@ -135,12 +144,13 @@ impl ReplaceField {
 
     fn without_schema(&mut self, batch: &mut Batch, index: usize, range: Range32) {
         self.map.clear();
-        let mut order: Vec<u32> = (0..range.len).collect();
+        self.order.clear();
+        self.order.extend(0..range.len);
         if !self.settings.renames.is_empty() {
             // Where two fields get one name, the later one in Java's hash table wins.
-            java_hash::sort(batch, range, &mut order);
+            java_hash::sort(batch, range, &mut self.order);
         }
-        for at in order {
+        for at in &self.order {
             let entry = batch.items(Range32 { start: range.start + at * 2, len: 2 });
             let &[key, value] = entry else { break };
             let Value::String(span) = key else {
@@ -151,8 +161,10 @@ impl ReplaceField {
             if !self.settings.keeps(name) {
                 continue;
             }
-            let new = self.settings.renamed(name).to_owned();
-            let key = if new == name { span } else { batch.put_str(&new) };
+            let key = match self.settings.new_name(name) {
+                Some(new) => batch.put_str(new),
+                None => span,
+            };
             self.map.put_key(batch, Value::String(key), value);
         }
         let map = self.map.finish(batch);

@@ -132,7 +132,7 @@ fn property(chars: &mut Peekable<Chars<'_>>, unicode: bool) -> Result<String, St
         "all" => r"\x00-\x{10ffff}",
         _ => "",
     };
-    if !ascii.is_empty() && !(unicode && !full.is_empty()) {
+    if !ascii.is_empty() && (!unicode || full.is_empty()) {
         return Ok(ascii.to_owned());
     }
     if !full.is_empty() {
