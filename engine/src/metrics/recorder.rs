@@ -116,7 +116,7 @@ impl Window {
         Window(Mutex::new([Sample::new(Instant::now()); 2]))
     }
 
-    fn current<'a>(samples: &'a mut [Sample; 2], now: Instant) -> &'a mut Sample {
+    fn current(samples: &mut [Sample; 2], now: Instant) -> &mut Sample {
         if now.duration_since(samples[1].since) >= SAMPLE * 2 {
             *samples = [Sample::new(now); 2];
         } else if now.duration_since(samples[1].since) >= SAMPLE {

@@ -127,11 +127,10 @@ impl Guard {
 fn is_internal(request: &Request) -> bool {
     let path = request.uri().path().trim_end_matches('/');
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    match (request.method(), segments.as_slice()) {
-        (&Method::POST, ["connectors", _, "tasks"]) => true,
-        (&Method::PUT, ["connectors", _, "fence"]) => true,
-        _ => false,
-    }
+    matches!(
+        (request.method(), segments.as_slice()),
+        (&Method::POST, ["connectors", _, "tasks"]) | (&Method::PUT, ["connectors", _, "fence"])
+    )
 }
 
 /// Compares without telling by its time how much is the same.

@@ -45,6 +45,11 @@ impl ErrorPolicy {
         }
     }
 
+    /// Something was tried again.
+    pub(super) fn retried(&self) {
+        self.metrics.retries.increment(1);
+    }
+
     /// Whether failed records are skipped.
     pub(super) fn tolerates(&self) -> bool {
         self.tolerate

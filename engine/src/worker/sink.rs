@@ -292,6 +292,7 @@ impl Core {
                 Ok(()) => break,
                 Err(error) if error.is_retriable() => {
                     attempts += 1;
+                    self.policy.retried();
                     self.warn(
                         &format!("put has to be repeated (attempt {attempts}); the batch is kept"),
                         &error,
