@@ -6,6 +6,7 @@ mod charset;
 mod codec;
 mod encoded;
 mod json;
+mod json_schema;
 mod number;
 mod registry;
 mod simple_header;
@@ -67,6 +68,7 @@ pub const CLASSES: &[&str] = &[
     number::FLOAT,
     number::INTEGER,
     json::CLASS,
+    json_schema::CLASS,
     number::LONG,
     number::SHORT,
     string::CLASS,
@@ -81,6 +83,7 @@ pub fn config_def(class: &str) -> Option<&'static ConfigDef> {
     const NONE: &ConfigDef = &ConfigDef { keys: &[] };
     match known(CLASSES.iter().copied(), class, "Converter") {
         Some(avro::CLASS) => Some(avro::config_def()),
+        Some(json_schema::CLASS) => Some(json_schema::config_def()),
         Some(json::CLASS) => Some(&json::CONFIG),
         Some(string::CLASS) => Some(&string::CONFIG),
         Some(_) => Some(NONE),
@@ -126,8 +129,10 @@ fn standard(class: &str, config: &ConfigMap, is_key: bool) -> Result<Option<Box<
 /// Names the class if there is none such, or the key that is wrong.
 pub fn create(class: &str, config: &ConfigMap, is_key: bool) -> Result<Box<dyn Converter>, ConfigError> {
     let key = if is_key { "key.converter" } else { "value.converter" };
-    if known(CLASSES.iter().copied(), class, "Converter") == Some(avro::CLASS) {
-        return Ok(Box::new(avro::create(config, is_key)?));
+    match known(CLASSES.iter().copied(), class, "Converter") {
+        Some(avro::CLASS) => return Ok(Box::new(avro::create(config, is_key)?)),
+        Some(json_schema::CLASS) => return Ok(Box::new(json_schema::create(config, is_key)?)),
+        _ => {}
     }
     standard(class, config, is_key)?
         .map(|converter| converter as Box<dyn Converter>)

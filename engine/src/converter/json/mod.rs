@@ -7,6 +7,7 @@ mod base64;
 mod encoding;
 mod envelope;
 mod number;
+pub(super) mod payload;
 mod read;
 mod scan;
 mod schema;
@@ -14,6 +15,7 @@ mod shapes;
 mod text;
 mod text_scan;
 mod tree;
+pub(super) mod union;
 mod untyped;
 mod write;
 
@@ -93,6 +95,16 @@ pub(super) const CONFIG: ConfigDef = ConfigDef {
     ],
 };
 
+/// Whose rules hold where two converters differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// `JsonConverter`.
+    Envelope,
+    /// `JsonSchemaConverter`: unions; maps with keys other than text are arrays of objects; a field that is left out is
+    /// null.
+    JsonSchema,
+}
+
 /// What is written for a schema.
 struct Writing {
     plan: write::Plan,
@@ -122,6 +134,7 @@ impl JsonConverter {
         let reading = ReadOptions {
             replace_null_with_default: parsed.boolean(DEFAULTS),
             fail_on_overflow: parsed.string(OVERFLOW).is_some_and(|what| what.eq_ignore_ascii_case("fail")),
+            dialect: Dialect::Envelope,
         };
         let fixed = match parsed.string(CONTENT).filter(|text| !text.is_empty()) {
             Some(text) => fixed_schema(text, reading)?,
@@ -133,6 +146,7 @@ impl JsonConverter {
             options: Options {
                 decimal: if numeric { DecimalFormat::Numeric } else { DecimalFormat::Base64 },
                 replace_null_with_default: parsed.boolean(DEFAULTS),
+                dialect: Dialect::Envelope,
             },
             reading,
             capacity,

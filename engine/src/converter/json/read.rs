@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::base64;
 use super::number::Number;
 use super::scan::{Kind, Malformed, Scanner, Text};
 use super::shapes::Shapes;
+use super::union;
+use super::{Dialect, base64};
 use crate::converter::Failure;
 use crate::data::{
     Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, Span, TIME, TIMESTAMP, Type, Value, parse_decimal,
@@ -52,8 +53,10 @@ type Result<T> = std::result::Result<T, ReadError>;
 pub(super) struct Plan {
     pub(super) schema: SchemaRef,
     logical: Logical,
+    /// Whether the struct stands for one of its fields, in the dialect that has such.
+    union: bool,
     /// Of a struct: each field's `"name":` and its plan.
-    fields: Vec<(Box<[u8]>, Plan)>,
+    pub(super) fields: Vec<(Box<[u8]>, Plan)>,
     /// Of an array or map.
     key: Option<Box<Plan>>,
     value: Option<Box<Plan>>,
@@ -86,6 +89,7 @@ impl Plan {
         Self {
             schema: Arc::clone(schema),
             logical,
+            union: union::is_union(schema),
             fields: schema.fields.iter().map(field).collect(),
             key: schema.key.as_ref().map(|key| Box::new(Plan::new(key))),
             value: schema.value.as_ref().map(|value| Box::new(Plan::new(value))),
@@ -113,6 +117,7 @@ pub(super) struct ReadOptions {
     pub(super) replace_null_with_default: bool,
     /// Whether an integer that does not fit its type is an error; Java keeps its low bits.
     pub(super) fail_on_overflow: bool,
+    pub(super) dialect: Dialect,
 }
 
 impl Reader<'_> {
@@ -135,6 +140,9 @@ impl Reader<'_> {
                 let number = self.scanner.number()?;
                 self.integer(plan.schema.kind, number)?
             }
+            (Type::Struct, _) if plan.union && self.options.dialect == Dialect::JsonSchema => {
+                self.union(plan, kind, depth)?
+            }
             (Type::Struct, Kind::Object) => self.structure(plan, depth)?,
             (Type::Boolean, Kind::Boolean) => Value::Boolean(self.scanner.boolean()?),
             (Type::Float64, Kind::Number) => Value::Float64(self.scanner.number()?.double()),
@@ -156,7 +164,7 @@ impl Reader<'_> {
     }
 
     /// Null, or the default that stands for it.
-    fn absent(&mut self, schema: &Schema) -> Result<Value> {
+    pub(super) fn absent(&mut self, schema: &Schema) -> Result<Value> {
         match &schema.default {
             Some(default) if self.options.replace_null_with_default => Ok(self.batch.put_constant(default)),
             _ if schema.optional => Ok(Value::Null),
@@ -164,6 +172,14 @@ impl Reader<'_> {
                 Err(ReadError::data(format!("Invalid null value for required {} field", schema.kind.name())))
             }
         }
+    }
+
+    /// A member that is not there.
+    fn left_out(&mut self, schema: &Schema) -> Result<Value> {
+        if self.options.dialect == Dialect::JsonSchema && schema.default.is_none() {
+            return Ok(Value::Null);
+        }
+        self.absent(schema)
     }
 
     /// What Jackson's accessor of a type gives for a value of another kind.
@@ -260,7 +276,7 @@ impl Reader<'_> {
             for (index, (_, field)) in plan.fields.iter().enumerate() {
                 let missing = out_of_order.as_ref().map_or(index >= next, |seen| !seen[index]);
                 if missing {
-                    self.stack[base + index] = self.absent(&field.schema)?;
+                    self.stack[base + index] = self.left_out(&field.schema)?;
                 }
             }
         }
@@ -376,9 +392,12 @@ impl Reader<'_> {
         let (Some(keys), Some(values)) = (&plan.key, &plan.value) else {
             return Err(ReadError::data("Map schema did not specify the key or the value type"));
         };
-        let text_keys = keys.schema.kind == Type::String;
+        let text_keys = self.options.dialect.is_object(&keys.schema);
         let (wanted, close, what) = if text_keys {
             (Kind::Object, b'}', "Maps with string fields should be encoded as JSON objects, but found ")
+        } else if self.options.dialect == Dialect::JsonSchema {
+            let what = "Maps with non-string fields should be encoded as JSON array of objects, but found ";
+            (Kind::Array, b']', what)
         } else {
             let what = "Maps with non-string fields should be encoded as JSON array of tuples, but found ";
             (Kind::Array, b']', what)
@@ -395,6 +414,8 @@ impl Reader<'_> {
                     let name = self.text(name)?;
                     let value = self.typed(values, depth + 1)?;
                     self.put(start, name, value);
+                } else if self.options.dialect == Dialect::JsonSchema {
+                    self.entry_object(keys, values, depth + 1)?;
                 } else {
                     self.scanner.expect(b'[', "a map's entry is no array of key and value")?;
                     let key = self.typed(keys, depth + 2)?;

@@ -3,7 +3,9 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::Dialect;
 use super::text_scan;
+use super::union::is_union;
 use crate::converter::Failure;
 use crate::data::{
     Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, TIME, TIMESTAMP, Type, Value, decimal_string,
@@ -22,6 +24,7 @@ pub(super) enum DecimalFormat {
 pub(super) struct Options {
     pub(super) decimal: DecimalFormat,
     pub(super) replace_null_with_default: bool,
+    pub(super) dialect: Dialect,
 }
 
 type Result = std::result::Result<(), Failure>;
@@ -95,6 +98,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
 pub(super) struct Plan {
     pub(super) schema: SchemaRef,
     logical: Option<&'static str>,
+    union: bool,
     /// Of a struct: what precedes each field's value (comma, quoted name, colon), and its plan.
     fields: Vec<(Box<[u8]>, Plan)>,
     key: Option<Box<Plan>>,
@@ -116,6 +120,7 @@ impl Plan {
         Self {
             schema: SchemaRef::clone(schema),
             logical,
+            union: is_union(schema),
             fields: schema.fields.iter().enumerate().map(field).collect(),
             key: schema.key.as_ref().map(|key| Box::new(Plan::new(key))),
             value: schema.value.as_ref().map(|value| Box::new(Plan::new(value))),
@@ -165,7 +170,8 @@ pub(super) fn untyped(batch: &Batch, value: Value, out: &mut Vec<u8>) -> Result 
         }
         Value::Map(range) => {
             let text_keys = batch.entries(range).all(|(key, _)| matches!(key, Value::String(_)));
-            entries(batch, range, text_keys, out, |value, _, out| untyped(batch, value, out))?;
+            let style = (text_keys, Dialect::Envelope);
+            entries(batch, range, style, out, |value, _, out| untyped(batch, value, out))?;
         }
         Value::Decimal(_) | Value::Date(_) | Value::Struct(_) => {
             return Err(Failure::data(format!(
@@ -180,7 +186,7 @@ pub(super) fn untyped(batch: &Batch, value: Value, out: &mut Vec<u8>) -> Result 
 fn entries(
     batch: &Batch,
     range: Range32,
-    text_keys: bool,
+    (text_keys, dialect): (bool, Dialect),
     out: &mut Vec<u8>,
     write: impl Fn(Value, bool, &mut Vec<u8>) -> Result,
 ) -> Result {
@@ -194,11 +200,15 @@ fn entries(
                 write(value, false, out)?;
             }
             key => {
-                out.push(b'[');
+                let [open, between, close]: [&[u8]; 3] = match dialect {
+                    Dialect::Envelope => [b"[", b",", b"]"],
+                    Dialect::JsonSchema => [b"{\"key\":", b",\"value\":", b"}"],
+                };
+                out.extend_from_slice(open);
                 write(key, true, out)?;
-                out.push(b',');
+                out.extend_from_slice(between);
                 write(value, false, out)?;
-                out.push(b']');
+                out.extend_from_slice(close);
             }
         }
     }
@@ -218,6 +228,9 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
     match (schema.kind, value) {
         (_, Value::Null) => return absent(plan, options, out),
         _ if plan.logical.is_some() => return logical(batch, plan, value, options, out),
+        (Type::Struct, Value::Struct(range)) if options.dialect == Dialect::JsonSchema => {
+            return lenient_struct(batch, plan, range, options, out);
+        }
         (Type::Struct, Value::Struct(range)) => {
             out.push(b'{');
             for ((lead, field), value) in plan.fields.iter().zip(batch.items(range)) {
@@ -241,7 +254,7 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
             entries(
                 batch,
                 range,
-                keys.schema.kind == Type::String,
+                (options.dialect.is_object(&keys.schema), options.dialect),
                 out,
                 |value, is_key, out| match if is_key { Some(keys) } else { plan.value.as_ref() } {
                     Some(plan) => typed(batch, plan, value, options, out),
@@ -269,6 +282,37 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
     Ok(())
 }
 
+/// A struct whose required fields may be null: they are left out. A union is written as the one of its fields that is
+/// not null.
+fn lenient_struct(batch: &Batch, plan: &Plan, range: Range32, options: Options, out: &mut Vec<u8>) -> Result {
+    let stands_for = |plan: &Plan| match plan.schema.default {
+        Some(_) => options.replace_null_with_default,
+        None => false,
+    };
+    let mut fields = plan.fields.iter().zip(batch.items(range));
+    if plan.union {
+        return match fields.find(|((_, field), value)| !value.is_null() || stands_for(field)) {
+            Some(((_, field), value)) => typed(batch, field, *value, options, out),
+            None => absent(plan, options, out),
+        };
+    }
+    out.push(b'{');
+    let mut first = true;
+    for ((lead, field), value) in fields {
+        if value.is_null() && !field.schema.optional && !stands_for(field) {
+            continue;
+        }
+        // The lead begins with a comma, but for the first field's.
+        let lead = lead.strip_prefix(b",").unwrap_or(lead);
+        out.extend((!first).then_some(b','));
+        out.extend_from_slice(lead);
+        typed(batch, field, *value, options, out)?;
+        first = false;
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 fn absent(plan: &Plan, options: Options, out: &mut Vec<u8>) -> Result {
     match &plan.schema.default {
         Some(default) if options.replace_null_with_default => {
@@ -277,7 +321,7 @@ fn absent(plan: &Plan, options: Options, out: &mut Vec<u8>) -> Result {
             let value = batch.put_constant(default);
             typed(&batch, plan, value, options, out)
         }
-        _ if plan.schema.optional => {
+        _ if plan.schema.optional || options.dialect == Dialect::JsonSchema => {
             out.extend_from_slice(b"null");
             Ok(())
         }
