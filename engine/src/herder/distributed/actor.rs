@@ -270,7 +270,9 @@ impl Actor {
             delay_ms = assignment.delay_ms,
             "joined the group"
         );
+        let began = Instant::now();
         self.take_over(&assignment, protocol).await;
+        tracing::debug!(millis = began.elapsed().as_millis() as u64, "what was revoked is stopped");
         if !self.catch_up(&assignment).await {
             return;
         }
@@ -288,6 +290,7 @@ impl Actor {
         self.assignment = Some(assignment);
         let config = Arc::clone(&self.config);
         self.work.start(&config).await;
+        tracing::debug!(millis = began.elapsed().as_millis() as u64, "what was assigned is started");
         self.settled = true;
         self.key_due = None;
         if joined.is_leader() {
@@ -412,6 +415,9 @@ impl Actor {
         if plan.connector
             && let Some(runner) = self.work.runner(name)
         {
+            let version = self.shared.plugin(&connector.config).map(|plugin| plugin.version());
+            let restarting = Status { state: State::Restarting, trace: None, version };
+            self.shared.statuses.connector(name, restarting);
             runner.start(Arc::clone(&connector.config), connector.target, None).await;
         }
         if !plan.tasks.is_empty() {

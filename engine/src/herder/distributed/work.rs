@@ -80,10 +80,13 @@ impl Work {
             }
         }
         let stopping: Vec<_> = runners.into_iter().map(|runner| tokio::spawn(runner.stop())).collect();
+        let began = tokio::time::Instant::now();
         self.shared.worker.stop_tasks(tasks).await;
+        let tasks_ms = began.elapsed().as_millis() as u64;
         for runner in stopping {
             let _ = runner.await;
         }
+        tracing::debug!(tasks_ms, all_ms = began.elapsed().as_millis() as u64, "stopped");
     }
 
     /// Stops everything that runs, and owns nothing any more.
