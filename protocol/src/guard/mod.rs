@@ -130,7 +130,7 @@ impl Walk<'_> {
             Kind::Tagged(_, kind) => self.kind(kind),
             Kind::Maybe(fields) => {
                 let [there] = self.take()?;
-                if there.cast_signed() < 0 { Some(()) } else { self.fields(fields) }
+                if there == 1 { self.fields(fields) } else { Some(()) }
             }
         }
     }

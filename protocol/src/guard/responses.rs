@@ -376,4 +376,106 @@ pub(super) const LAYOUTS: &[Layout] = &[
     ),
     (ApiKey::SaslHandshake, NEVER, &[f(0, 1, Fixed(2)), f(0, 1, Array(&Text))]),
     (ApiKey::SaslAuthenticate, 2, &[f(0, 2, Fixed(2)), f(0, 2, Text), f(0, 2, Blob), f(1, 2, Fixed(8))]),
+    (
+        ApiKey::DescribeGroups,
+        5,
+        &[
+            f(1, 6, Fixed(4)),
+            f(
+                0,
+                6,
+                Structs(&[
+                    f(0, 6, Fixed(2)),
+                    f(6, 6, Text),
+                    f(0, 6, Text),
+                    f(0, 6, Text),
+                    f(0, 6, Text),
+                    f(0, 6, Text),
+                    f(
+                        0,
+                        6,
+                        Structs(&[
+                            f(0, 6, Text),
+                            f(4, 6, Text),
+                            f(0, 6, Text),
+                            f(0, 6, Text),
+                            f(0, 6, Blob),
+                            f(0, 6, Blob),
+                        ]),
+                    ),
+                    f(3, 6, Fixed(4)),
+                ]),
+            ),
+        ],
+    ),
+    (
+        ApiKey::ListGroups,
+        3,
+        &[
+            f(1, 5, Fixed(4)),
+            f(0, 5, Fixed(2)),
+            f(0, 5, Structs(&[f(0, 5, Text), f(0, 5, Text), f(4, 5, Text), f(5, 5, Text)])),
+        ],
+    ),
+    (
+        ApiKey::DeleteRecords,
+        2,
+        &[
+            f(0, 2, Fixed(4)),
+            f(
+                0,
+                2,
+                Structs(&[
+                    f(0, 2, Text),
+                    f(0, 2, Structs(&[f(0, 2, Fixed(4)), f(0, 2, Fixed(8)), f(0, 2, Fixed(2))])),
+                ]),
+            ),
+        ],
+    ),
+    (
+        ApiKey::CreatePartitions,
+        2,
+        &[f(0, 3, Fixed(4)), f(0, 3, Structs(&[f(0, 3, Text), f(0, 3, Fixed(2)), f(0, 3, Text)]))],
+    ),
+    (
+        ApiKey::IncrementalAlterConfigs,
+        1,
+        &[
+            f(0, 1, Fixed(4)),
+            f(0, 1, Structs(&[f(0, 1, Fixed(2)), f(0, 1, Text), f(0, 1, Fixed(1)), f(0, 1, Text)])),
+        ],
+    ),
+    (
+        ApiKey::OffsetDelete,
+        NEVER,
+        &[
+            f(0, 0, Fixed(2)),
+            f(0, 0, Fixed(4)),
+            f(0, 0, Structs(&[f(0, 0, Text), f(0, 0, Structs(&[f(0, 0, Fixed(4)), f(0, 0, Fixed(2))]))])),
+        ],
+    ),
+    (
+        ApiKey::DescribeCluster,
+        0,
+        &[
+            f(0, 2, Fixed(4)),
+            f(0, 2, Fixed(2)),
+            f(0, 2, Text),
+            f(1, 2, Fixed(1)),
+            f(0, 2, Text),
+            f(0, 2, Fixed(4)),
+            f(
+                0,
+                2,
+                Structs(&[
+                    f(0, 2, Fixed(4)),
+                    f(0, 2, Text),
+                    f(0, 2, Fixed(4)),
+                    f(0, 2, Text),
+                    f(2, 2, Fixed(1)),
+                ]),
+            ),
+            f(0, 2, Fixed(4)),
+        ],
+    ),
 ];
