@@ -175,7 +175,15 @@ impl Generator {
     }
 
     fn transform(&mut self, config: &mut Map<String, Json>) {
-        const STEPS: [(&str, &[(&str, &str)]); 7] = [
+        const STEPS: [(&str, &[(&str, &str)]); 15] = [
+            ("Cast$Value", &[("spec", "a:string,b:int8,id:boolean")]),
+            ("Cast$Value", &[("spec", "int32")]),
+            ("ExtractField$Value", &[("field", "a")]),
+            ("Flatten$Value", &[("delimiter", "_")]),
+            ("HoistField$Value", &[("field", "inside")]),
+            ("HeaderFrom$Value", &[("fields", "a"), ("headers", "from"), ("operation", "move")]),
+            ("SetSchemaMetadata$Value", &[("schema.name", "a.B"), ("schema.version", "3")]),
+            ("TimestampConverter$Value", &[("field", "a"), ("target.type", "unix")]),
             ("InsertField$Value", &[("static.field", "x"), ("static.value", "y"), ("topic.field", "t!")]),
             (
                 "InsertField$Value",
