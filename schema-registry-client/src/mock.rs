@@ -136,10 +136,12 @@ fn same(one: &Schema, other: &Schema, normalize: bool) -> bool {
         return false;
     }
     let json = |schema: &Schema| serde_json::from_str::<Json>(&schema.text).ok();
+    // members in their order, which equality of objects does not look at
+    let tokens = |json: &Json| json.to_string();
     match (one.schema_type, json(one), json(other)) {
         (SchemaType::Protobuf, ..) | (_, None, _) | (_, _, None) => one.text.trim() == other.text.trim(),
         (_, Some(one), Some(other)) if normalize => one == other,
-        (_, Some(one), Some(other)) => one.to_string() == other.to_string(),
+        (_, Some(one), Some(other)) => tokens(&one) == tokens(&other),
     }
 }
 

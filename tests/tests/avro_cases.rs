@@ -117,7 +117,7 @@ impl Bench {
         Self::error(&batch).map_or(Ok(batch), Err)
     }
 
-    fn to_json(&mut self, batch: &mut Batch) -> Option<Json> {
+    fn json_of(&mut self, batch: &mut Batch) -> Option<Json> {
         let mut out = Encoded::default();
         self.json.encode(batch, self.side, &mut out);
         assert_eq!(Self::error(batch), None, "the JSON converter: {:?}", batch.errors);
@@ -238,7 +238,7 @@ fn same_wire(bench: &mut Bench, ours: &[u8], expected: &str) -> Verdict {
         return different();
     }
     let mut json =
-        |bytes: Vec<u8>| bench.decode(Some(bytes)).ok().and_then(|mut batch| bench.to_json(&mut batch));
+        |bytes: Vec<u8>| bench.decode(Some(bytes)).ok().and_then(|mut batch| bench.json_of(&mut batch));
     match (json(ours.to_vec()), json(wanted)) {
         (Some(ours), Some(expected)) if same_unordered(&ours, &expected) => Ok(()),
         _ => different(),
@@ -307,7 +307,7 @@ async fn to_avro(case: &Json) -> Result<Vec<Verdict>, String> {
         if let (Ok(()), Some(wire)) = (&verdict, wire) {
             verdict = match (bench.decode(Some(wire)), &expected["backError"]) {
                 (Ok(mut batch), Json::Null) => {
-                    let back = bench.to_json(&mut batch);
+                    let back = bench.json_of(&mut batch);
                     same_envelope(back.as_ref(), &expected["back"]).map_err(|why| format!("back: {why}"))
                 }
                 (Ok(_), error) => Err(format!("is read back, the JVM fails with {}", error["class"])),
@@ -359,7 +359,7 @@ async fn one_from_avro(bench: &mut Bench, case: &Json, expected: &Json) -> Verdi
         }
     }
     if expected["jsonError"].is_null() {
-        let ours = if value.is_null() && schema == 0 { None } else { bench.to_json(&mut batch) };
+        let ours = if value.is_null() && schema == 0 { None } else { bench.json_of(&mut batch) };
         same_envelope(ours.as_ref(), &expected["connect"]).map_err(|why| format!("connect: {why}"))?;
     }
     if expected["again"].is_null() {

@@ -150,9 +150,9 @@ fn offsets_go_from_one_to_the_other_and_back() {
     let mut rows = 100;
     for turn in 0..4 {
         let worker = if turn % 2 == 0 {
-            Worker::debezium_at(&[connector.clone()], &offsets)
+            Worker::debezium_at(std::slice::from_ref(&connector), &offsets)
         } else {
-            Worker::aqueduct_at(&[connector.clone()], &offsets)
+            Worker::aqueduct_at(std::slice::from_ref(&connector), &offsets)
         };
         // changes of a running worker, and one transaction of many rows
         database.sql(
@@ -192,7 +192,7 @@ fn kills_lose_nothing() {
     let connector = database.connector(&prefix, &json!({"retriable.restart.connector.wait.ms": "500"}));
     let folder = tempfile::tempdir().unwrap();
     let offsets = folder.path().join("offsets");
-    let mut worker = Some(Worker::aqueduct_at(&[connector.clone()], &offsets));
+    let mut worker = Some(Worker::aqueduct_at(std::slice::from_ref(&connector), &offsets));
     let topic = format!("{prefix}.public.t");
     wait_for("the snapshot", WAIT, || records(&topic).len() >= 200);
     let stop = AtomicBool::new(false);
@@ -213,7 +213,7 @@ fn kills_lose_nothing() {
         for _ in 0..2 {
             std::thread::sleep(Duration::from_millis(700));
             drop(worker.take()); // kills it
-            worker = Some(Worker::aqueduct_at(&[connector.clone()], &offsets));
+            worker = Some(Worker::aqueduct_at(std::slice::from_ref(&connector), &offsets));
             std::thread::sleep(Duration::from_millis(700));
             own.kill_and_restart();
         }
@@ -228,14 +228,16 @@ fn kills_lose_nothing() {
             let key: Value = serde_json::from_str(record["key"].as_str().unwrap()).unwrap();
             let id = key["payload"]["id"].as_i64().unwrap();
             match record["payload"].as_str() {
-                None => drop(state.remove(&id)),
+                None => {
+                    state.remove(&id);
+                }
                 Some(text) => {
                     let value: Value = serde_json::from_str(text).unwrap();
                     let after = &value["payload"]["after"];
                     if after.is_null() {
-                        drop(state.remove(&id))
+                        state.remove(&id);
                     } else {
-                        drop(state.insert(id, after["v"].as_i64().unwrap()))
+                        state.insert(id, after["v"].as_i64().unwrap());
                     }
                 }
             }

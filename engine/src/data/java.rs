@@ -112,9 +112,9 @@ fn few_decimals(value: f64, out: &mut Vec<u8>) -> bool {
     out.extend_from_slice(itoa::Buffer::new().format(thousandths / 1000).as_bytes());
     let rest = (thousandths % 1000) as u16;
     let digits = [b'.', digit(rest / 100), digit(rest / 10 % 10), digit(rest % 10)];
-    let len = if rest % 10 != 0 {
+    let len = if !rest.is_multiple_of(10) {
         4
-    } else if rest % 100 != 0 {
+    } else if !rest.is_multiple_of(100) {
         3
     } else {
         2

@@ -136,8 +136,7 @@ impl<'a> Scanner<'a> {
         let start = self.at + 1;
         let mut at = start;
         let mut escaped = false;
-        loop {
-            let Some(rest) = self.text.get(at..) else { break };
+        while let Some(rest) = self.text.get(at..) {
             at += text_scan::plain(rest);
             match self.text.get(at) {
                 Some(b'"') => {

@@ -180,14 +180,11 @@ fn unions_are_told_apart_by_shape() {
         {"type":"object","properties":{"b":{"type":"string"},"c":{"type":"string"}}},{"type":"integer"}]}"#,
     );
     let config = config("unions", &[]);
-    let second = Constant::Struct(
-        vec![
-            Constant::Null,
-            Constant::Struct(vec![Constant::String("x".into()), Constant::Null].into()),
-            Constant::Null,
-        ]
-        .into(),
-    );
+    let second = Constant::Struct(vec![
+        Constant::Null,
+        Constant::Struct(vec![Constant::String("x".into()), Constant::Null]),
+        Constant::Null,
+    ]);
     let bytes = encode(Some(&union), &second, &config).unwrap().unwrap();
     assert_eq!(&bytes[5..], br#"{"b":"x"}"#);
 }
@@ -261,15 +258,15 @@ fn any_value() -> impl Strategy<Value = (SchemaRef, Constant)> {
                     builder = builder.field(format!("f{index}"), schema);
                     values.push(value);
                 }
-                (builder.build(), Constant::Struct(values.into()))
+                (builder.build(), Constant::Struct(values))
             }),
             (inner.clone(), 0..3usize).prop_map(|((schema, value), count)| {
-                (SchemaBuilder::array(schema).build(), Constant::Array(vec![value; count].into()))
+                (SchemaBuilder::array(schema).build(), Constant::Array(vec![value; count]))
             }),
             (any::<i32>(), inner).prop_map(|(key, (schema, value))| {
                 let keys = Arc::clone(Schema::primitive(Type::Int32, false));
                 let entries = vec![(Constant::Int32(key), value)];
-                (SchemaBuilder::map(keys, schema).build(), Constant::Map(entries.into()))
+                (SchemaBuilder::map(keys, schema).build(), Constant::Map(entries))
             }),
         ]
     })
@@ -300,13 +297,10 @@ proptest! {
 }
 
 fn sample() -> Constant {
-    Constant::Struct(
-        vec![
-            Constant::Int64(1),
-            Constant::Null,
-            Constant::Decimal(vec![1, 0].into(), 2),
-            Constant::Array(vec![].into()),
-        ]
-        .into(),
-    )
+    Constant::Struct(vec![
+        Constant::Int64(1),
+        Constant::Null,
+        Constant::Decimal(vec![1, 0].into(), 2),
+        Constant::Array(vec![]),
+    ])
 }

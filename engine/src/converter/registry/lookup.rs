@@ -30,9 +30,12 @@ pub(super) struct WriteKey {
     pub(super) schema: Option<SchemaRef>,
 }
 
+/// What was asked for and what came of it.
+type Answer<K, V> = (K, Result<V, Failure>);
+
 /// Answers that have come and are not yet taken.
 #[derive(Debug)]
-pub(super) struct Answers<K, V>(Arc<Mutex<Vec<(K, Result<V, Failure>)>>>);
+pub(super) struct Answers<K, V>(Arc<Mutex<Vec<Answer<K, V>>>>);
 
 impl<K, V> Clone for Answers<K, V> {
     fn clone(&self) -> Self {
@@ -51,7 +54,7 @@ impl<K, V> Answers<K, V> {
         self.0.lock().push((key, answer));
     }
 
-    pub(super) fn take(&self) -> Vec<(K, Result<V, Failure>)> {
+    pub(super) fn take(&self) -> Vec<Answer<K, V>> {
         std::mem::take(&mut self.0.lock())
     }
 }
