@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use broker::OwnBroker;
 pub use group::{Group, GroupWorker};
 pub use http::{HttpAnswer, http};
-pub use process::{Aqueduct, kcat, run, tool};
+pub use process::{Aqueduct, create_topic, kcat, run, tool};
 
 /// A variable that `tests/run` sets.
 #[track_caller]

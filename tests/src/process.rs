@@ -40,6 +40,13 @@ pub fn tool(class: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// Makes a topic by Kafka's own tool; `options` are further ones of `kafka-topics.sh`.
+#[track_caller]
+pub fn create_topic(bootstrap: &str, topic: &str, options: &[&str]) {
+    let create = ["--bootstrap-server", bootstrap, "--create", "--topic", topic];
+    run(tool("org.apache.kafka.tools.TopicCommand", &create).args(options), b"");
+}
+
 /// librdkafka's command line client.
 pub fn kcat(bootstrap: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("kcat");

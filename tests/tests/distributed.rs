@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use aqueduct_tests::{Group, GroupWorker, OwnBroker, kcat, run, tool, wait_for};
+use aqueduct_tests::{Group, GroupWorker, OwnBroker, create_topic, kcat, run, tool, wait_for};
 use serde_json::{Value, json};
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -176,6 +176,8 @@ fn older_protocols_beside_a_jvm_worker() {
     let group = Group::new("eager", "scheduled.rebalance.max.delay.ms=0\n");
     let jvm = group.jvm_starting();
     let with = |protocol: &str| group.ours_with(&format!("connect.protocol={protocol}\n"));
+    let data = format!("{}-data", group.name);
+    create_topic(group.bootstrap(), &data, &[]);
     let eager = with("eager");
     jvm.wait_until_healthy();
     create(&jvm, "one", source(&group, "in1.txt"));
@@ -192,7 +194,6 @@ fn older_protocols_beside_a_jvm_worker() {
     jvm.kill();
     append(&group.path("in1.txt"), 0..10);
     wait_balanced(4, &compatible, &[&compatible]);
-    let data = format!("{}-data", group.name);
     let lines = || run(&mut kcat(group.bootstrap(), &["-C", "-q", "-e", "-t", &data]), b"").lines().count();
     wait_for("the lines in the topic", WAIT, || lines() == 10);
 }

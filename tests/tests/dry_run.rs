@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use aqueduct_tests::{env, kcat, run, tool, unique};
+use aqueduct_tests::{create_topic, env, kcat, run, unique};
 use serde_json::{Value, json};
 
 const LINES: &str = concat!(
@@ -72,8 +72,7 @@ fn pretty_shows_what_changed() {
 #[test]
 fn records_of_a_topic() {
     let (topic, kafka) = (unique("dry-run"), env("AQ_KAFKA"));
-    let create = ["--bootstrap-server", &kafka, "--create", "--topic", &topic, "--partitions", "2"];
-    run(&mut tool("org.apache.kafka.tools.TopicCommand", &create), b"");
+    create_topic(&kafka, &topic, &["--partitions", "2"]);
     let messages: String = (0..20).map(|a| format!("{{\"a\":{a}}}\n")).collect();
     run(&mut kcat(&kafka, &["-P", "-t", &topic, "-H", "h=1"]), messages.as_bytes());
     let from_topic = ["--topic", &topic, "--bootstrap-servers", &kafka, "--max"];

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use aqueduct_tests::{Aqueduct, env, free_port, kcat, run, tool, unique, wait_for};
+use aqueduct_tests::{Aqueduct, create_topic, env, free_port, kcat, run, tool, unique, wait_for};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -62,8 +62,7 @@ fn a_header_of_a_source_reaches_a_jvm_consumer() {
 #[test]
 fn headers_of_a_topic_reach_transforms_and_dead_letters() {
     let (folder, topic) = (tempfile::tempdir().unwrap(), unique("headers-sink"));
-    let create = ["--bootstrap-server", &env("AQ_KAFKA"), "--create", "--topic", &topic];
-    run(&mut tool("org.apache.kafka.tools.TopicCommand", &create), b"");
+    create_topic(&env("AQ_KAFKA"), &topic, &[]);
     let produce = |header: &str, value: &str| {
         let arguments = ["-P", "-t", &topic, "-H", header];
         run(&mut kcat(&env("AQ_KAFKA"), &arguments), value.as_bytes());

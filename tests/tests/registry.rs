@@ -210,8 +210,7 @@ impl Worker {
 fn our_sink_reads_what_another_client_wrote() {
     const COUNT: usize = 500;
     let (worker, topic) = (Worker::new(), unique("registry-in"));
-    let topics = ["--create", "--topic", &topic, "--partitions", "1", "--bootstrap-server", &env("AQ_KAFKA")];
-    run(&mut aqueduct_tests::tool("org.apache.kafka.tools.TopicCommand", &topics), b"");
+    aqueduct_tests::create_topic(&env("AQ_KAFKA"), &topic, &["--partitions", "1"]);
     run(&mut python(&["produce", &env("AQ_KAFKA"), &env("AQ_REGISTRY"), &topic, &COUNT.to_string()]), b"");
     let out = worker.path("out.txt");
     worker.write(
