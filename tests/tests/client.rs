@@ -18,3 +18,12 @@ async fn metadata_lists_the_broker_and_says_what_is_wrong_with_a_topic() {
     let topic = &metadata.topics["there-is-no-such-topic"];
     assert_eq!(topic.error, Some(aqueduct_protocol::ErrorCode::UnknownTopicOrPartition));
 }
+
+#[test]
+fn the_recorded_settings_are_those_of_the_installed_clients() {
+    let golden = aqueduct_tests::repository().join("protocol/tests/golden");
+    let program = golden.join("ClientConfigs.java");
+    let said = aqueduct_tests::run(&mut aqueduct_tests::tool(program.to_str().unwrap(), &[]), b"");
+    let recorded = std::fs::read_to_string(golden.join("client_configs.tsv")).unwrap();
+    assert_eq!(said, recorded);
+}

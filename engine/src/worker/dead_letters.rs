@@ -172,8 +172,7 @@ async fn create(topic: &str, replication_factor: i16, client: &ConfigMap) -> Res
         ConnectError::fatal(format!("errors.deadletterqueue.topic.name={topic}: the topic cannot be created; create it, or see errors.deadletterqueue.topic.replication.factor={replication_factor}"))
             .caused_by(error)
     };
-    let client =
-        Client::connect(ClientConfig::from_properties(client).map_err(failed)?).await.map_err(failed)?;
+    let client = Client::connect(ClientConfig::for_admin(client).map_err(failed)?).await.map_err(failed)?;
     let known = client.all_topics().await.map_err(failed)?;
     if known.topic(topic).is_some() {
         return Ok(());

@@ -121,7 +121,7 @@ impl Worker {
         let failed = |error: aqueduct_protocol::Error| {
             HerderError::new(500, format!("No connection to the cluster of sink connector {name}: {error}"))
         };
-        let client = Client::connect(ClientConfig::from_properties(&client).map_err(failed)?).await;
+        let client = Client::connect(ClientConfig::for_admin(&client).map_err(failed)?).await;
         Ok((Admin::new(client.map_err(failed)?), group.unwrap_or_else(|| format!("connect-{name}"))))
     }
 }

@@ -49,7 +49,7 @@ impl TopicCreator {
         let admin = match &mut self.admin {
             Some(admin) => admin,
             slot => {
-                let config = ClientConfig::from_properties(&self.client).map_err(failed)?;
+                let config = ClientConfig::for_admin(&self.client).map_err(failed)?;
                 slot.insert(Admin::new(Client::connect(config).await.map_err(failed)?))
             }
         };

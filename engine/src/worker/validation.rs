@@ -402,7 +402,7 @@ impl Check<'_> {
             if known.contains(&key.as_str()) || free(key) || own(key) {
                 continue;
             }
-            warnings.push(match super::report::nearest(key, known.iter().copied()) {
+            warnings.push(match aqueduct_protocol::client::nearest(key, known.iter().copied()) {
                 Some(nearest) => format!("{key}: nothing uses this key; did you mean {nearest}?"),
                 None => format!("{key}: nothing uses this key"),
             });

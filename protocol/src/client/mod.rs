@@ -20,7 +20,7 @@ use kafka_protocol::messages::{ApiKey, FindCoordinatorRequest, FindCoordinatorRe
 use kafka_protocol::protocol::{Message, Request, StrBytes};
 
 pub use admin::{Admin, NewTopic};
-pub use config::{ClientConfig, MAX_FRAME, Properties};
+pub use config::{ClientConfig, ClientRole, MAX_FRAME, Properties, check_settings, nearest};
 pub use connection::Answer;
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 

@@ -233,7 +233,7 @@ impl Network {
     async fn open(&self, node: i32) -> Result<Arc<Connection>> {
         let (host, port) = self.address(node)?;
         let peer: Arc<str> = format!("{host}:{port}").into();
-        let limit = self.config.connection_setup_timeout;
+        let limit = self.config.connection_setup_timeout.0;
         let handshake = async {
             let socket = connect_tcp(&host, port, limit).await?;
             let stream: BoxedStream = match &self.config.security.tls {

@@ -29,7 +29,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Client, ClientConfig, Properties};
+use super::config::Values;
+use super::{Client, ClientConfig, ClientRole, Properties};
 use crate::wire::TopicPartition;
 use crate::wire::records::RecordSet;
 use crate::{Error, Result};
@@ -42,6 +43,7 @@ use settings::Settings;
 pub use api::OffsetAndTimestamp;
 pub use commit::CommitTicket;
 pub use offsets::Committer;
+pub(in crate::client) use settings::is_offset_reset;
 
 /// A boxed future of a listener.
 pub type ListenerFuture<'a> = Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
@@ -162,8 +164,10 @@ impl Consumer {
     /// # Errors
     /// [`crate::ErrorKind::Config`] names the key, its value and what is allowed.
     pub async fn new(properties: &Properties) -> Result<Self> {
-        let settings = Arc::new(Settings::from_properties(properties)?);
-        let config = ClientConfig::from_properties(properties)?;
+        let values = Values::new(ClientRole::Consumer, properties);
+        values.check_and_warn()?;
+        let settings = Arc::new(Settings::read(&values)?);
+        let config = ClientConfig::read(&values)?;
         let client = Client::connect(config).await?;
         let live = LiveMembership::default();
         let fetcher = Fetcher::new(client.clone(), Arc::clone(&settings), Arc::clone(&live));

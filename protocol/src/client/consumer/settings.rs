@@ -5,8 +5,7 @@ use std::time::Duration;
 use kafka_protocol::protocol::StrBytes;
 
 use super::duration;
-use crate::client::Properties;
-use crate::client::config::invalid;
+use crate::client::config::{Values, invalid};
 use crate::wire::assignor::Assignor;
 use crate::{Error, ErrorKind, Result};
 
@@ -20,21 +19,20 @@ pub(super) enum Reset {
     ByDuration(Duration),
 }
 
+const RESET: &str = "auto.offset.reset";
+
+/// Whether `auto.offset.reset` may be this.
+pub(in crate::client) fn is_offset_reset(text: &str) -> bool {
+    Reset::parse(text).is_some()
+}
+
 impl Reset {
-    fn parse(text: Option<&str>) -> Result<Self> {
-        const KEY: &str = "auto.offset.reset";
-        let lower = text.map(str::to_ascii_lowercase);
-        match lower.as_deref() {
-            None | Some("latest") => Ok(Self::Latest),
-            Some("earliest") => Ok(Self::Earliest),
-            Some("none") => Ok(Self::None),
-            Some(other) => {
-                let duration = other.strip_prefix("by_duration:").and_then(duration::parse);
-                duration.map(Self::ByDuration).ok_or_else(|| {
-                    let allowed = "earliest, latest, none, or by_duration: with an ISO 8601 duration such as by_duration:PT1H";
-                    invalid(KEY, other, allowed)
-                })
-            }
+    fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "latest" => Some(Self::Latest),
+            "earliest" => Some(Self::Earliest),
+            "none" => Some(Self::None),
+            other => other.strip_prefix("by_duration:").and_then(duration::parse).map(Self::ByDuration),
         }
     }
 }
@@ -76,59 +74,48 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn from_properties(properties: &Properties) -> Result<Settings> {
-        let text = |key: &str| properties.get(key).map(|text| text.trim()).filter(|text| !text.is_empty());
-        let number = |key: &str, default: i64, least: i64| match text(key) {
-            None => Ok(default),
-            Some(value) => {
-                let parsed =
-                    value.parse::<i64>().ok().filter(|number| (least..=i64::from(i32::MAX)).contains(number));
-                parsed.ok_or_else(|| invalid(key, value, &format!("a number from {least} to {}", i32::MAX)))
-            }
+    pub(super) fn read(values: &Values<'_>) -> Result<Settings> {
+        let name = |key: &str| values.text(key).map(|name| StrBytes::from_string(name.to_owned()));
+        let bytes = |key: &str| values.number(key).map(|bytes| bytes as i32);
+        let reset = values.text(RESET).unwrap_or("latest");
+        let reset = Reset::parse(reset).ok_or_else(|| invalid(RESET, reset, "earliest, latest or none"))?;
+        let group = name("group.id");
+        let auto_commit = match values.given("enable.auto.commit") {
+            None => group.is_some(),
+            Some(_) => values.boolean("enable.auto.commit")?,
         };
-        let millis =
-            |key: &str, default: i64| number(key, default, 0).map(|ms| Duration::from_millis(ms as u64));
-        let boolean = |key: &str, default: bool| match text(key) {
-            None => Ok(default),
-            Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
-            Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-            Some(value) => Err(invalid(key, value, "true or false")),
-        };
-        let reset = Reset::parse(text("auto.offset.reset"))?;
-        let read_committed = match text("isolation.level") {
-            None | Some("read_uncommitted") => false,
-            Some("read_committed") => true,
-            Some(other) => {
-                return Err(invalid("isolation.level", other, "read_uncommitted or read_committed"));
-            }
-        };
-        let protocol = group_protocol(text)?;
-        let group = text("group.id").map(|id| StrBytes::from_string(id.to_owned()));
-        let auto_commit = boolean("enable.auto.commit", group.is_some())?;
         if auto_commit && group.is_none() {
             return Err(invalid("enable.auto.commit", "true", "false where group.id is not set"));
         }
-        let interval = millis("auto.commit.interval.ms", 5_000)?;
-        Ok(Settings {
+        let interval = values.millis("auto.commit.interval.ms")?;
+        let settings = Settings {
             group,
-            instance: text("group.instance.id").map(|id| StrBytes::from_string(id.to_owned())),
-            session_timeout: millis("session.timeout.ms", 45_000)?,
-            heartbeat_interval: millis("heartbeat.interval.ms", 3_000)?,
-            max_poll_interval: millis("max.poll.interval.ms", 300_000)?,
-            max_poll_records: number("max.poll.records", 500, 1)? as usize,
-            fetch_min_bytes: number("fetch.min.bytes", 1, 0)? as i32,
-            fetch_max_bytes: number("fetch.max.bytes", 52_428_800, 0)? as i32,
-            fetch_max_wait: millis("fetch.max.wait.ms", 500)?,
-            partition_fetch_bytes: number("max.partition.fetch.bytes", 1_048_576, 0)? as i32,
-            read_committed,
+            instance: name("group.instance.id"),
+            session_timeout: values.millis("session.timeout.ms")?,
+            heartbeat_interval: values.millis("heartbeat.interval.ms")?,
+            max_poll_interval: values.millis("max.poll.interval.ms")?,
+            max_poll_records: values.number("max.poll.records")? as usize,
+            fetch_min_bytes: bytes("fetch.min.bytes")?,
+            fetch_max_bytes: bytes("fetch.max.bytes")?,
+            fetch_max_wait: values.millis("fetch.max.wait.ms")?,
+            partition_fetch_bytes: bytes("max.partition.fetch.bytes")?,
+            read_committed: values.text("isolation.level") == Some("read_committed"),
             reset,
-            check_crcs: boolean("check.crcs", true)?,
-            assignors: assignors(text("partition.assignment.strategy"))?,
-            protocol,
-            remote_assignor: text("group.remote.assignor").map(|name| StrBytes::from_string(name.to_owned())),
+            check_crcs: values.boolean("check.crcs")?,
+            assignors: assignors(values)?,
+            protocol: group_protocol(values)?,
+            remote_assignor: name("group.remote.assignor"),
             auto_commit: auto_commit.then_some(interval),
-            exclude_internal: boolean("exclude.internal.topics", true)?,
-        })
+            exclude_internal: values.boolean("exclude.internal.topics")?,
+        };
+        if settings.protocol == GroupProtocol::Classic
+            && settings.heartbeat_interval >= settings.session_timeout
+        {
+            let given = settings.heartbeat_interval.as_millis().to_string();
+            let allowed = format!("less than session.timeout.ms={}", settings.session_timeout.as_millis());
+            return Err(invalid("heartbeat.interval.ms", &given, &allowed));
+        }
+        Ok(settings)
     }
 
     /// The group's id, or the error of a call that needs one.
@@ -143,16 +130,16 @@ impl Settings {
 }
 
 /// `group.protocol`, and that no key of the other one is set, for it would be without effect.
-fn group_protocol<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Result<GroupProtocol> {
+fn group_protocol(values: &Values<'_>) -> Result<GroupProtocol> {
     const CLASSIC_ONLY: [&str; 3] =
         ["partition.assignment.strategy", "heartbeat.interval.ms", "session.timeout.ms"];
-    let (protocol, forbidden, allowed) = match text("group.protocol").map(str::to_ascii_lowercase).as_deref()
-    {
-        None | Some("classic") => (GroupProtocol::Classic, &["group.remote.assignor"][..], "consumer"),
-        Some("consumer") => (GroupProtocol::Consumer, &CLASSIC_ONLY[..], "classic"),
-        Some(other) => return Err(invalid("group.protocol", other, "classic or consumer")),
+    let is_new = values.text("group.protocol").is_some_and(|of| of.eq_ignore_ascii_case("consumer"));
+    let (protocol, forbidden, allowed) = if is_new {
+        (GroupProtocol::Consumer, &CLASSIC_ONLY[..], "classic")
+    } else {
+        (GroupProtocol::Classic, &["group.remote.assignor"][..], "consumer")
     };
-    match forbidden.iter().find(|key| text(key).is_some()) {
+    match forbidden.iter().find(|key| values.given(key).is_some_and(|text| !text.is_empty())) {
         None => Ok(protocol),
         Some(key) => Err(Error::new(
             ErrorKind::Config,
@@ -163,10 +150,11 @@ fn group_protocol<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Result<GroupPro
     }
 }
 
-fn assignors(list: Option<&str>) -> Result<Vec<Assignor>> {
+fn assignors(values: &Values<'_>) -> Result<Vec<Assignor>> {
     const KEY: &str = "partition.assignment.strategy";
-    let Some(list) = list else { return Ok(vec![Assignor::Range, Assignor::CooperativeSticky]) };
     let of = |class: &str| {
+        // the default is written as Java prints classes
+        let class = class.strip_prefix("class ").unwrap_or(class);
         let known = Assignor::from_class(class).or_else(|| Assignor::from_name(class));
         known.ok_or_else(|| {
             invalid(
@@ -176,16 +164,19 @@ fn assignors(list: Option<&str>) -> Result<Vec<Assignor>> {
             )
         })
     };
-    list.split(',').map(str::trim).filter(|class| !class.is_empty()).map(of).collect()
+    values.list(KEY).map(of).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::ClientRole;
 
     fn settings(pairs: &[(&str, &str)]) -> Result<Settings> {
-        let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        Settings::from_properties(&pairs.collect())
+        let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let values = Values::new(ClientRole::Consumer, &pairs);
+        values.check()?;
+        Settings::read(&values)
     }
 
     #[test]
@@ -210,6 +201,7 @@ mod tests {
             ("max.poll.records", "0"),
             ("partition.assignment.strategy", "MyAssignor"),
             ("group.remote.assignor", "uniform"),
+            ("heartbeat.interval.ms", "45000"),
         ] {
             let error = settings(&[(key, value)]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::client::{Client, ClientConfig, Properties};
+use crate::client::config::Values;
+use crate::client::{Client, ClientConfig, ClientRole, Properties};
 use crate::{Error, ErrorKind, Result};
 
 pub use sequence::ProducerIdentity;
@@ -70,8 +71,10 @@ impl Producer {
     /// # Errors
     /// [`ErrorKind::Config`], naming key, value and what is allowed.
     pub async fn new(properties: &Properties) -> Result<Self> {
-        let mut config = ClientConfig::from_properties(properties)?;
-        let settings = Settings::from_properties(properties, config.request_timeout)?;
+        let values = Values::new(ClientRole::Producer, properties);
+        values.check_and_warn()?;
+        let mut config = ClientConfig::read(&values)?;
+        let settings = Settings::read(&values, config.request_timeout)?;
         if config.client_id.is_empty() {
             config.client_id = match &settings.transactional_id {
                 Some(id) => format!("producer-{id}"),

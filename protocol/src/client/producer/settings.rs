@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::client::Properties;
-use crate::client::config::invalid;
+use crate::client::config::{Values, invalid};
 use crate::wire::compression::{Compression, CompressionLevel};
 use crate::{Error, ErrorKind, Result};
 
@@ -33,40 +32,40 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn from_properties(properties: &Properties, request_timeout: Duration) -> Result<Self> {
-        let reader = Reader(properties);
-        let compression = reader.compression()?;
-        let batch_size = reader.number("batch.size", 16_384, 0, i32::MAX as i64)? as usize;
-        let linger = Duration::from_millis(reader.number("linger.ms", 5, 0, i64::MAX)? as u64);
+    pub(super) fn read(values: &Values<'_>, request_timeout: Duration) -> Result<Self> {
+        let compression = compression(values)?;
+        let linger = values.millis("linger.ms")?;
         let mut settings = Self {
-            acks: reader.acks()?,
-            batch_size: batch_size.max(1),
+            acks: match values.text("acks") {
+                Some("0") => 0,
+                Some("1") => 1,
+                _ => -1,
+            },
+            batch_size: (values.number("batch.size")? as usize).max(1),
             linger,
-            buffer_memory: reader.number("buffer.memory", 32 << 20, 0, i64::MAX)? as usize,
-            max_block: Duration::from_millis(reader.number("max.block.ms", 60_000, 0, i64::MAX)? as u64),
-            max_request_size: reader.number("max.request.size", 1 << 20, 0, i32::MAX as i64)? as usize,
+            buffer_memory: values.number("buffer.memory")? as usize,
+            max_block: values.millis("max.block.ms")?,
+            max_request_size: values.number("max.request.size")? as usize,
             compression,
-            level: reader.level(compression)?,
-            max_in_flight: reader.number("max.in.flight.requests.per.connection", 5, 1, i32::MAX as i64)?
-                as usize,
-            retries: reader.number("retries", i32::MAX as i64, 0, i32::MAX as i64)? as u32,
-            delivery_timeout: reader.delivery_timeout(linger, request_timeout)?,
+            level: level(values, compression)?,
+            max_in_flight: values.number("max.in.flight.requests.per.connection")? as usize,
+            retries: values.number("retries")? as u32,
+            delivery_timeout: delivery_timeout(values, linger, request_timeout)?,
             idempotence: true,
-            ignore_keys: reader.boolean("partitioner.ignore.keys", false)?,
-            adaptive: reader.boolean("partitioner.adaptive.partitioning.enable", true)?,
-            transactional_id: properties.get("transactional.id").filter(|id| !id.is_empty()).cloned(),
-            transaction_timeout_ms: reader.number("transaction.timeout.ms", 60_000, 1, i32::MAX as i64)?
-                as i32,
+            ignore_keys: values.boolean("partitioner.ignore.keys")?,
+            adaptive: values.boolean("partitioner.adaptive.partitioning.enable")?,
+            transactional_id: values.text("transactional.id").map(str::to_owned),
+            transaction_timeout_ms: values.number("transaction.timeout.ms")? as i32,
         };
-        settings.idempotence = settings.decide_idempotence(&reader)?;
+        settings.idempotence = settings.decide_idempotence(values)?;
         Ok(settings)
     }
 
     /// Idempotence is on unless it is switched off or a setting that nobody combined with it on purpose excludes it.
-    fn decide_idempotence(&self, reader: &Reader<'_>) -> Result<bool> {
+    fn decide_idempotence(&self, values: &Values<'_>) -> Result<bool> {
         const KEY: &str = "enable.idempotence";
-        let wanted = reader.boolean(KEY, true)?;
-        let explicit = reader.0.contains_key(KEY);
+        let wanted = values.boolean(KEY)?;
+        let explicit = values.given(KEY).is_some();
         let in_flight = format!("be at most {MAX_IN_FLIGHT_IDEMPOTENT}");
         let conflicts = [
             (self.acks != -1, "acks", "be all".to_owned()),
@@ -99,78 +98,58 @@ impl Settings {
     }
 }
 
-struct Reader<'a>(&'a Properties);
+fn compression(values: &Values<'_>) -> Result<Compression> {
+    const KEY: &str = "compression.type";
+    let text = values.text(KEY).unwrap_or("none");
+    Compression::from_name(text).ok_or_else(|| invalid(KEY, text, "none, gzip, snappy, lz4 or zstd"))
+}
 
-impl Reader<'_> {
-    fn number(&self, key: &str, default: i64, min: i64, max: i64) -> Result<i64> {
-        let Some(text) = self.0.get(key) else { return Ok(default) };
-        text.trim()
-            .parse()
-            .ok()
-            .filter(|value| (min..=max).contains(value))
-            .ok_or_else(|| invalid(key, text, &format!("a number from {min} to {max}")))
+/// The level of the codec, where one is given: each has its own default.
+fn level(values: &Values<'_>, compression: Compression) -> Result<CompressionLevel> {
+    let key = format!("compression.{compression}.level");
+    let Some(levels) = compression.levels() else { return Ok(CompressionLevel::DEFAULT) };
+    if values.given(&key).is_none() {
+        return Ok(CompressionLevel::DEFAULT);
     }
+    let level = values.number(&key)?;
+    // gzip's -1 is the codec's own choice
+    if compression == Compression::Gzip && level == -1 {
+        return Ok(CompressionLevel::DEFAULT);
+    }
+    let known = i32::try_from(level).ok().and_then(|level| CompressionLevel::new(compression, level));
+    known.ok_or_else(|| {
+        let allowed = format!("a level from {} to {}", levels.start(), levels.end());
+        invalid(&key, &level.to_string(), &allowed)
+    })
+}
 
-    fn boolean(&self, key: &str, default: bool) -> Result<bool> {
-        let Some(text) = self.0.get(key) else { return Ok(default) };
-        match text.trim() {
-            value if value.eq_ignore_ascii_case("true") => Ok(true),
-            value if value.eq_ignore_ascii_case("false") => Ok(false),
-            _ => Err(invalid(key, text, "true or false")),
+/// At least `linger.ms + request.timeout.ms`, so that a request can be tried once.
+fn delivery_timeout(values: &Values<'_>, linger: Duration, request_timeout: Duration) -> Result<Duration> {
+    const KEY: &str = "delivery.timeout.ms";
+    let least = linger.saturating_add(request_timeout).min(Duration::from_millis(i32::MAX as u64));
+    let timeout = values.millis(KEY)?;
+    if timeout >= least {
+        return Ok(timeout);
+    }
+    match values.given(KEY) {
+        Some(text) => {
+            let allowed = format!("at least linger.ms + request.timeout.ms = {} ms", least.as_millis());
+            Err(invalid(KEY, text, &allowed))
         }
-    }
-
-    fn acks(&self) -> Result<i16> {
-        match self.0.get("acks").map(|text| text.trim()) {
-            None | Some("all" | "-1") => Ok(-1),
-            Some("0") => Ok(0),
-            Some("1") => Ok(1),
-            Some(other) => Err(invalid("acks", other, "all, -1, 0 or 1")),
-        }
-    }
-
-    fn compression(&self) -> Result<Compression> {
-        const KEY: &str = "compression.type";
-        let Some(text) = self.0.get(KEY) else { return Ok(Compression::None) };
-        Compression::from_name(text.trim())
-            .ok_or_else(|| invalid(KEY, text, "none, gzip, snappy, lz4 or zstd"))
-    }
-
-    fn level(&self, compression: Compression) -> Result<CompressionLevel> {
-        let key = format!("compression.{compression}.level");
-        let Some(text) = self.0.get(&key) else { return Ok(CompressionLevel::DEFAULT) };
-        let Some(levels) = compression.levels() else { return Ok(CompressionLevel::DEFAULT) };
-        let level = text.trim().parse().ok().and_then(|level| CompressionLevel::new(compression, level));
-        level.ok_or_else(|| {
-            invalid(&key, text, &format!("a level from {} to {}", levels.start(), levels.end()))
-        })
-    }
-
-    /// At least `linger.ms + request.timeout.ms`, so that a request can be tried once.
-    fn delivery_timeout(&self, linger: Duration, request_timeout: Duration) -> Result<Duration> {
-        const KEY: &str = "delivery.timeout.ms";
-        let least = linger.saturating_add(request_timeout);
-        let timeout = Duration::from_millis(self.number(KEY, 120_000, 0, i32::MAX as i64)? as u64);
-        if timeout >= least {
-            return Ok(timeout);
-        }
-        match self.0.get(KEY) {
-            Some(text) => {
-                let allowed = format!("at least linger.ms + request.timeout.ms = {} ms", least.as_millis());
-                Err(invalid(KEY, text, &allowed))
-            }
-            None => Ok(least),
-        }
+        None => Ok(least),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::ClientRole;
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Settings> {
         let properties = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Settings::from_properties(&properties, Duration::from_secs(30))
+        let values = Values::new(ClientRole::Producer, &properties);
+        values.check()?;
+        Settings::read(&values, Duration::from_secs(30))
     }
 
     #[test]

@@ -6,7 +6,8 @@ mod sasl;
 mod stores;
 mod tls;
 
-use super::config::{Properties, invalid};
+use super::ClientRole;
+use super::config::{Properties, Values, invalid};
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use sasl::{Sasl, authenticate};
@@ -41,9 +42,9 @@ pub(crate) struct Security {
 
 impl Security {
     /// Reads `security.protocol` and what it needs.
-    pub(crate) fn from_properties(properties: &Properties) -> Result<Self> {
+    pub(crate) fn read(values: &Values<'_>) -> Result<Self> {
         const KEY: &str = "security.protocol";
-        let protocol = properties.get(KEY).map_or("PLAINTEXT", |text| text.trim());
+        let protocol = values.text(KEY).unwrap_or("PLAINTEXT");
         let (tls, sasl) = match protocol.to_ascii_uppercase().as_str() {
             "PLAINTEXT" => (false, false),
             "SSL" => (true, false),
@@ -52,8 +53,8 @@ impl Security {
             _ => return Err(invalid(KEY, protocol, "one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL")),
         };
         Ok(Self {
-            tls: tls.then(|| Tls::from_properties(properties)).transpose()?,
-            sasl: sasl.then(|| Sasl::from_properties(properties)).transpose()?,
+            tls: tls.then(|| Tls::read(values)).transpose()?,
+            sasl: sasl.then(|| Sasl::read(values)).transpose()?,
         })
     }
 }
@@ -63,7 +64,7 @@ impl Security {
 /// # Errors
 /// Names the key that is wrong.
 pub fn tls_config(properties: &Properties) -> Result<std::sync::Arc<rustls::ClientConfig>> {
-    Tls::from_properties(properties).map(Tls::into_config)
+    Tls::read(&Values::new(ClientRole::Admin, properties)).map(Tls::into_config)
 }
 
 /// The `rustls` settings of a server that `ssl.*` describe.
@@ -71,7 +72,7 @@ pub fn tls_config(properties: &Properties) -> Result<std::sync::Arc<rustls::Clie
 /// # Errors
 /// Names the key that is wrong.
 pub fn tls_server_config(properties: &Properties) -> Result<std::sync::Arc<rustls::ServerConfig>> {
-    tls::server_config(properties)
+    tls::server_config(&Values::new(ClientRole::Admin, properties))
 }
 
 /// User and password of a `sasl.jaas.config`, for other clients that log in alike.
@@ -86,9 +87,4 @@ pub fn jaas_login(text: &str) -> Result<(String, String)> {
 /// An error of the configuration that names its key.
 fn config_error(key: &str, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Config, format!("{key}: {what}"))
-}
-
-/// A setting's text, `None` where it is missing or empty.
-fn text<'a>(properties: &'a Properties, key: &str) -> Option<&'a str> {
-    properties.get(key).map(|text| text.trim()).filter(|text| !text.is_empty())
 }

@@ -8,7 +8,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use super::jaas::{self, Jaas};
 use super::{Secret, config_error, oauth};
-use crate::client::config::{Properties, invalid};
+use crate::client::config::{Values, invalid};
 use crate::client::connection::Connection;
 use crate::guard::decode_response;
 use crate::wire::scram::{ScramClient, ScramMechanism};
@@ -26,15 +26,15 @@ pub(crate) enum Sasl {
 
 impl Sasl {
     /// Reads `sasl.mechanism` and `sasl.jaas.config`.
-    pub(crate) fn from_properties(properties: &Properties) -> Result<Self> {
-        let mechanism = super::text(properties, MECHANISM).unwrap_or("GSSAPI");
+    pub(crate) fn read(values: &Values<'_>) -> Result<Self> {
+        let mechanism = values.text(MECHANISM).unwrap_or("GSSAPI");
         const KNOWN: &str =
             "one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (GSSAPI, the default, is not supported)";
         let scram = ScramMechanism::from_name(mechanism);
         if scram.is_none() && !["PLAIN", "OAUTHBEARER"].contains(&mechanism) {
             return Err(invalid(MECHANISM, mechanism, KNOWN));
         }
-        let jaas = super::text(properties, jaas::KEY).ok_or_else(|| {
+        let jaas = values.text(jaas::KEY).ok_or_else(|| {
             config_error(jaas::KEY, format!("needed for {MECHANISM}={mechanism}, and not set"))
         })?;
         let jaas = Jaas::parse(jaas)?;
@@ -49,7 +49,7 @@ impl Sasl {
         };
         if mechanism == "OAUTHBEARER" {
             expect("OAuthBearerLoginModule")?;
-            if super::text(properties, "sasl.oauthbearer.token.endpoint.url").is_some() {
+            if values.text("sasl.oauthbearer.token.endpoint.url").is_some() {
                 let what = "tokens from a URL are not supported yet";
                 return Err(config_error("sasl.oauthbearer.token.endpoint.url", what));
             }

@@ -4,8 +4,8 @@ use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{config_error, text};
-use crate::client::config::{Properties, invalid};
+use super::config_error;
+use crate::client::config::{Values, invalid};
 use crate::{Error, Result};
 
 /// Our own certificate with the chain above it, and its key.
@@ -65,8 +65,8 @@ fn pkcs12(location: &str, password_key: &str, path: &str, password: &str) -> Res
 }
 
 /// The type of a store: as said, else by the file's name.
-fn is_pem(properties: &Properties, type_key: &str, path: &str) -> Result<bool> {
-    match text(properties, type_key).map(str::to_ascii_uppercase).as_deref() {
+fn is_pem(values: &Values<'_>, type_key: &str, path: &str) -> Result<bool> {
+    match values.text(type_key).map(str::to_ascii_uppercase).as_deref() {
         Some("PEM") => Ok(true),
         Some("PKCS12") => Ok(false),
         // The JVM's default is JKS, and its JKS loader opens PKCS12 files too.
@@ -76,18 +76,18 @@ fn is_pem(properties: &Properties, type_key: &str, path: &str) -> Result<bool> {
 }
 
 /// Certificates that are trusted; `None`: those of the system.
-pub(super) fn trusted(properties: &Properties) -> Result<Option<Vec<CertificateDer<'static>>>> {
+pub(super) fn trusted(values: &Values<'_>) -> Result<Option<Vec<CertificateDer<'static>>>> {
     const INLINE: &str = "ssl.truststore.certificates";
     const LOCATION: &str = "ssl.truststore.location";
     const PASSWORD: &str = "ssl.truststore.password";
-    if let Some(pem) = text(properties, INLINE) {
+    if let Some(pem) = values.text(INLINE) {
         return certificates(INLINE, pem.as_bytes()).map(Some);
     }
-    let Some(path) = text(properties, LOCATION) else { return Ok(None) };
-    if is_pem(properties, "ssl.truststore.type", path)? {
+    let Some(path) = values.text(LOCATION) else { return Ok(None) };
+    if is_pem(values, "ssl.truststore.type", path)? {
         return certificates(LOCATION, &read(LOCATION, path)?).map(Some);
     }
-    let store = pkcs12(LOCATION, PASSWORD, path, properties.get(PASSWORD).map_or("", |password| password))?;
+    let store = pkcs12(LOCATION, PASSWORD, path, values.text(PASSWORD).unwrap_or_default())?;
     let mut found = Vec::new();
     for (_, entry) in store.entries() {
         match entry {
@@ -106,22 +106,21 @@ pub(super) fn trusted(properties: &Properties) -> Result<Option<Vec<CertificateD
 }
 
 /// Our own certificate, if there is one.
-pub(super) fn identity(properties: &Properties) -> Result<Option<Identity>> {
+pub(super) fn identity(values: &Values<'_>) -> Result<Option<Identity>> {
     const CHAIN: &str = "ssl.keystore.certificate.chain";
     const KEY: &str = "ssl.keystore.key";
     const LOCATION: &str = "ssl.keystore.location";
     const PASSWORD: &str = "ssl.keystore.password";
-    if let Some(key) = text(properties, KEY) {
-        let chain =
-            text(properties, CHAIN).ok_or_else(|| config_error(CHAIN, format!("needed beside {KEY}")))?;
+    if let Some(key) = values.text(KEY) {
+        let chain = values.text(CHAIN).ok_or_else(|| config_error(CHAIN, format!("needed beside {KEY}")))?;
         return Ok(Some((certificates(CHAIN, chain.as_bytes())?, private_key(KEY, key.as_bytes())?)));
     }
-    let Some(path) = text(properties, LOCATION) else { return Ok(None) };
-    if is_pem(properties, "ssl.keystore.type", path)? {
+    let Some(path) = values.text(LOCATION) else { return Ok(None) };
+    if is_pem(values, "ssl.keystore.type", path)? {
         let pem = read(LOCATION, path)?;
         return Ok(Some((certificates(LOCATION, &pem)?, private_key(LOCATION, &pem)?)));
     }
-    let store = pkcs12(LOCATION, PASSWORD, path, properties.get(PASSWORD).map_or("", |password| password))?;
+    let store = pkcs12(LOCATION, PASSWORD, path, values.text(PASSWORD).unwrap_or_default())?;
     let chain = store.private_key_chain();
     let (_, chain) =
         chain.ok_or_else(|| -> Error { config_error(LOCATION, format!("{path} holds no private key")) })?;

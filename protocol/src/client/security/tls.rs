@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{config_error, stores};
-use crate::client::config::{Properties, invalid};
+use crate::client::config::{Values, invalid};
 use crate::{Error, ErrorKind, Result};
 
 const IDENTIFICATION: &str = "ssl.endpoint.identification.algorithm";
@@ -30,11 +30,11 @@ impl std::fmt::Debug for Tls {
 
 impl Tls {
     /// Reads `ssl.*`.
-    pub(crate) fn from_properties(properties: &Properties) -> Result<Self> {
+    pub(crate) fn read(values: &Values<'_>) -> Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = Arc::new(roots(properties)?);
+        let roots = Arc::new(roots(values)?);
         // An empty value switches host names off; https is the default.
-        let verifies_name = match properties.get(IDENTIFICATION).map(|text| text.trim()) {
+        let verifies_name = match values.given(IDENTIFICATION) {
             None => true,
             Some("") => false,
             Some(text) if text.eq_ignore_ascii_case("https") => true,
@@ -49,11 +49,11 @@ impl Tls {
             })?;
         let verifier = Arc::new(Verifier { inner: verifier, verifies_name });
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&versions(properties)?)
+            .with_protocol_versions(&versions(values)?)
             .map_err(|error| config_error("ssl.enabled.protocols", error))?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let config = match stores::identity(properties)? {
+        let config = match stores::identity(values)? {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
                 config_error(
@@ -91,20 +91,18 @@ impl Tls {
 
 /// The server's side: certificate and key of `ssl.keystore.*`; `ssl.client.auth` (none, requested, required) by the certificates
 /// of `ssl.truststore.*`.
-pub(super) fn server_config(properties: &Properties) -> Result<Arc<rustls::ServerConfig>> {
+pub(super) fn server_config(values: &Values<'_>) -> Result<Arc<rustls::ServerConfig>> {
     const KEY: &str = "ssl.client.auth";
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&versions(properties)?)
+        .with_protocol_versions(&versions(values)?)
         .map_err(|error| config_error("ssl.enabled.protocols", error))?;
-    let auth = super::text(properties, KEY).unwrap_or("none");
+    let auth = values.text(KEY).unwrap_or("none");
     let builder = if auth.eq_ignore_ascii_case("none") {
         builder.with_no_client_auth()
     } else {
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots(properties)?),
-            provider,
-        );
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots(values)?), provider);
         let verifier = match auth.to_ascii_lowercase().as_str() {
             "required" => verifier.build(),
             "requested" => verifier.allow_unauthenticated().build(),
@@ -114,7 +112,7 @@ pub(super) fn server_config(properties: &Properties) -> Result<Arc<rustls::Serve
             verifier.map_err(|error| config_error("ssl.truststore.location", error))?,
         )
     };
-    let Some((chain, key)) = stores::identity(properties)? else {
+    let Some((chain, key)) = stores::identity(values)? else {
         return Err(config_error("ssl.keystore.location", "an https listener needs certificate and key"));
     };
     let config = builder.with_single_cert(chain, key).map_err(|error| {
@@ -150,9 +148,9 @@ fn remedy(error: &std::io::Error) -> (ErrorKind, &'static str) {
     }
 }
 
-fn roots(properties: &Properties) -> Result<RootCertStore> {
+fn roots(values: &Values<'_>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    match stores::trusted(properties)? {
+    match stores::trusted(values)? {
         Some(certificates) => {
             for certificate in certificates {
                 roots.add(certificate).map_err(|error| {
@@ -169,9 +167,9 @@ fn roots(properties: &Properties) -> Result<RootCertStore> {
 }
 
 /// `ssl.enabled.protocols`.
-fn versions(properties: &Properties) -> Result<Vec<&'static rustls::SupportedProtocolVersion>> {
+fn versions(values: &Values<'_>) -> Result<Vec<&'static rustls::SupportedProtocolVersion>> {
     const KEY: &str = "ssl.enabled.protocols";
-    let list = super::text(properties, KEY).unwrap_or("TLSv1.2,TLSv1.3");
+    let list = values.text(KEY).unwrap_or("TLSv1.2,TLSv1.3");
     let version = |name: &str| match name.trim() {
         "TLSv1.2" => Ok(&rustls::version::TLS12),
         "TLSv1.3" => Ok(&rustls::version::TLS13),
