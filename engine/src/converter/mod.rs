@@ -99,6 +99,13 @@ fn known<'a>(classes: impl IntoIterator<Item = &'a str>, class: &str, suffix: &s
     })
 }
 
+/// The full name of a converter's class, however the configuration writes it.
+pub(crate) fn full_name(class: &str) -> String {
+    let standard = known(CLASSES.iter().copied(), class, "Converter");
+    let found = standard.or_else(|| known([simple_header::CLASS], class, "HeaderConverter"));
+    found.unwrap_or(class).to_owned()
+}
+
 fn unknown(key: &str, class: &str) -> ConfigError {
     ConfigError::invalid(key, class, format!("Class {class} could not be found."))
 }

@@ -9,6 +9,8 @@ use crate::config::{ConfigError, ConfigMap};
 use crate::data::{Batch, RecordState};
 
 struct Step {
+    /// The transform's class, as the configuration names it.
+    class: String,
     transform: Box<dyn Transform>,
     /// Which records it sees; `true` turns the predicate round.
     predicate: Option<(Predicate, bool)>,
@@ -19,6 +21,8 @@ struct Step {
 pub struct Chain {
     steps: Vec<Step>,
     rows: Vec<u32>,
+    /// For each step that failed records of the last batch: where its errors end, and the step.
+    failures: Vec<(usize, usize)>,
 }
 
 /// The aliases of a list key, no two the same. An empty one stays: its class is then missing.
@@ -53,19 +57,20 @@ impl Chain {
         let mut steps = Vec::new();
         for alias in aliases(config, "transforms")? {
             let prefix = format!("transforms.{alias}.");
-            let transform = create(&prefix, &class(&prefix), config)?;
-            steps.push((alias, transform));
+            let class = class(&prefix);
+            let transform = create(&prefix, &class, config)?;
+            steps.push((alias, class, transform));
         }
         for alias in predicate_aliases {
             let prefix = format!("predicates.{alias}.");
             let predicate = Predicate::create(&prefix, &class(&prefix), config)?;
             predicates.insert(alias, predicate);
         }
-        let step = |(alias, transform): (String, Box<dyn Transform>)| {
-            Ok(Step { predicate: step_predicate(&alias, config, &predicates)?, transform })
+        let step = |(alias, class, transform): (String, String, Box<dyn Transform>)| {
+            Ok(Step { predicate: step_predicate(&alias, config, &predicates)?, class, transform })
         };
         let steps: Result<Vec<Step>, ConfigError> = steps.into_iter().map(step).collect();
-        Ok(Self { steps: steps?, rows: Vec::new() })
+        Ok(Self { steps: steps?, rows: Vec::new(), failures: Vec::new() })
     }
 
     /// Whether there is nothing to do.
@@ -76,7 +81,8 @@ impl Chain {
 
     /// Runs every step over the live records of the batch.
     pub fn apply(&mut self, batch: &mut Batch) {
-        for step in &mut self.steps {
+        self.failures.clear();
+        for (place, step) in self.steps.iter_mut().enumerate() {
             self.rows.clear();
             for (index, record) in batch.records.iter().enumerate() {
                 let selected = record.state == RecordState::Live
@@ -89,9 +95,20 @@ impl Chain {
                 }
             }
             if !self.rows.is_empty() {
+                let errors = batch.errors.len();
                 step.transform.apply(batch, &self.rows);
+                if batch.errors.len() > errors {
+                    self.failures.push((batch.errors.len(), place));
+                }
             }
         }
+    }
+
+    /// The class of the transform that gave this one of the last batch's errors.
+    #[must_use]
+    pub fn failed_class(&self, error: usize) -> Option<&str> {
+        let (_, place) = self.failures.iter().find(|(end, _)| error < *end)?;
+        Some(&self.steps.get(*place)?.class)
     }
 }
 

@@ -156,10 +156,16 @@ pub(super) static SINK: ConfigDef = ConfigDef {
         key("topics.regex", ConfigType::String, "", HIGH, "Regular expression of the topics to consume.")
             .shown("Common", 4, Width::Long, "Topics regex")
             .valid(Validator::Check(regex)),
+    ],
+};
+
+/// The dead letter queue: of sinks as in the JVM, of sources ours.
+pub(super) static DEAD_LETTERS: ConfigDef = ConfigDef {
+    keys: &[
         key(DLQ_TOPIC, ConfigType::String, "", MEDIUM, "Topic of the records that failed; none if empty.")
             .shown("Error Handling", 6, Width::Medium, "Dead Letter Queue Topic Name"),
         key(
-            "errors.deadletterqueue.topic.replication.factor",
+            DLQ_REPLICATION,
             ConfigType::Short,
             "3",
             MEDIUM,
@@ -167,7 +173,7 @@ pub(super) static SINK: ConfigDef = ConfigDef {
         )
         .shown("Error Handling", 7, Width::Medium, "Dead Letter Queue Topic Replication Factor"),
         key(
-            "errors.deadletterqueue.context.headers.enable",
+            DLQ_CONTEXT,
             ConfigType::Boolean,
             "false",
             MEDIUM,
@@ -182,9 +188,11 @@ pub(super) const VALUE_CONVERTER: &str = "value.converter";
 pub(super) const HEADER_CONVERTER: &str = "header.converter";
 pub(super) const OFFSETS_TOPIC: &str = "offsets.storage.topic";
 pub(super) const DLQ_TOPIC: &str = "errors.deadletterqueue.topic.name";
+pub(super) const DLQ_REPLICATION: &str = "errors.deadletterqueue.topic.replication.factor";
+pub(super) const DLQ_CONTEXT: &str = "errors.deadletterqueue.context.headers.enable";
 
 /// Keys of ours, which a JVM worker ignores.
-pub(super) static OWN: ConfigDef = ConfigDef {
+static OWN: ConfigDef = ConfigDef {
     keys: &[
         key(
             "errors.auto.restart",
@@ -206,11 +214,20 @@ pub(super) static OWN: ConfigDef = ConfigDef {
 
 /// The framework's keys of a connector of that kind, in the order in which validation shows them.
 pub(super) fn keys(kind: ConnectorKind) -> impl Iterator<Item = &'static ConfigKey> {
-    let further = match kind {
-        ConnectorKind::Source => &SOURCE,
-        ConnectorKind::Sink => &SINK,
+    let further: [&[ConfigKey]; 2] = match kind {
+        ConnectorKind::Source => [SOURCE.keys, &[]],
+        ConnectorKind::Sink => [SINK.keys, DEAD_LETTERS.keys],
     };
-    COMMON.keys.iter().chain(further.keys)
+    COMMON.keys.iter().chain(further.into_iter().flatten())
+}
+
+/// Keys of ours: shown where they are used only.
+pub(super) fn own_keys(kind: ConnectorKind) -> impl Iterator<Item = &'static ConfigKey> {
+    let further: &[ConfigKey] = match kind {
+        ConnectorKind::Source => DEAD_LETTERS.keys,
+        ConnectorKind::Sink => &[],
+    };
+    OWN.keys.iter().chain(further)
 }
 
 /// The groups that validation lists for a connector of that kind.

@@ -1,9 +1,10 @@
 //! Transforms and converters of one task, and the order in which they run.
 
+use super::retry;
 use crate::config::with_prefix;
 use crate::connector::{ConfigMap, ConnectError};
 use crate::converter::{self, Converter, DEFAULT_HEADER_CONVERTER, Encoded, HeaderConverter, Wait};
-use crate::data::{Batch, Record, Side};
+use crate::data::{Batch, Record, Side, Stage};
 use crate::transform::Chain;
 
 /// What a task does to its records between Kafka and the connector. Buffers are kept from batch to batch.
@@ -15,6 +16,8 @@ pub(super) struct Pipeline {
     keys: Encoded,
     values: Encoded,
     headers: Encoded,
+    /// Full names of the classes of key, value and header converter.
+    classes: [String; 3],
 }
 
 impl Pipeline {
@@ -36,7 +39,19 @@ impl Pipeline {
             keys: Encoded::default(),
             values: Encoded::default(),
             headers: Encoded::default(),
+            classes: [key_class.as_str(), &value_class, header_class].map(converter::full_name),
         })
+    }
+
+    /// The class that failed a record of the last batch, by the error's place in [`Batch::errors`].
+    pub(super) fn failed_class(&self, error: u32, stage: Stage) -> Option<&str> {
+        match stage {
+            Stage::KeyConverter => Some(&self.classes[0]),
+            Stage::ValueConverter => Some(&self.classes[1]),
+            Stage::HeaderConverter => Some(&self.classes[2]),
+            Stage::Transformation => self.chain.failed_class(error as usize),
+            _ => None,
+        }
     }
 
     /// Source: transforms. Gives what has to be waited for before [`Self::encode`]. Failures mark their records.
@@ -103,7 +118,12 @@ fn both(one: Option<Wait>, other: Option<Wait>) -> Option<Wait> {
 fn converter_config(key: &str, worker: &ConfigMap, connector: &ConfigMap) -> (String, ConfigMap) {
     let from = if connector.contains_key(key) { connector } else { worker };
     let class = from.get(key).map(|class| class.trim()).unwrap_or_default();
-    (class.to_owned(), with_prefix(from, &format!("{key}.")))
+    let mut settings = with_prefix(from, &format!("{key}."));
+    // look-ups of a converter are tried again as the connector asks for
+    if let Some(longest) = connector.get(retry::LONGEST_DELAY) {
+        settings.insert(retry::LONGEST_DELAY.to_owned(), longest.clone());
+    }
+    (class.to_owned(), settings)
 }
 
 #[cfg(test)]

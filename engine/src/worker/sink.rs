@@ -13,18 +13,19 @@ use tokio::time::Instant;
 use super::client_config::{TaskClient, task_client};
 use super::consumed;
 use super::dead_letters::DeadLetters;
-use super::errors::{ErrorPolicy, RecordSide};
+use super::errors::{ErrorPolicy, RecordSide, SINK_TASK};
 use super::lag;
 use super::pipeline::Pipeline;
+use super::retry::Retry;
 use super::task::TaskRun;
 use crate::connector::{ConfigMap, ConnectError, SinkTask, SinkTaskContext, Ticket, TopicPartition};
 use crate::converter::Wait;
-use crate::data::{Batch, RecordError, RecordState};
+use crate::data::{Batch, RecordState};
 use crate::metrics::SinkMetrics;
 
 /// Longest poll: how soon an idle task notices pause and stop, and gets an empty put.
 const POLL: Duration = Duration::from_secs(1);
-/// Wait before a batch is given to the task again.
+/// How soon a wait notices a stop, and how often the membership is looked after meanwhile.
 const REDELIVERY: Duration = Duration::from_millis(500);
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(3);
@@ -41,7 +42,7 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
     let no_consumer = |error| ConnectError::fatal("cannot make the task's consumer").caused_by(error);
     let mut consumer = Consumer::new(&config).await.map_err(no_consumer)?;
     consumer.subscribe(subscription(connector)?).map_err(no_consumer)?;
-    let dead_letters = DeadLetters::for_sink(&run).await?;
+    let dead_letters = DeadLetters::for_task(&run, RecordSide::Consumed).await?;
     let context = SinkTaskContext {
         connector: Arc::clone(&run.id.connector),
         task: run.id.task,
@@ -50,12 +51,14 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
     task.start(&run.task_config, context).await?;
     tracing::info!(connector = &*run.id.connector, task = run.id.task, "sink task is started");
     let limit = run.shared.config.offset_flush_timeout;
+    let retry = Retry::from_config(&run.connector_config);
     let metrics = SinkMetrics::new(&run.id.connector, run.id.task);
     let mut core = Core {
         run,
         task,
         pipeline,
         policy,
+        retry,
         dead_letters,
         partitions: Vec::new(),
         pending: None,
@@ -123,6 +126,7 @@ struct Core {
     task: Box<dyn SinkTask>,
     pipeline: Pipeline,
     policy: ErrorPolicy,
+    retry: Retry,
     dead_letters: Option<DeadLetters>,
     partitions: Vec<Owned>,
     pending: Option<Pending>,
@@ -275,9 +279,9 @@ impl Core {
         let began = std::time::Instant::now();
         self.pipeline.decode(&mut batch);
         self.metrics.task.converted(began);
-        let verdict = self.policy.review(&batch);
+        let verdict = self.policy.review(&batch, &self.pipeline);
         if let Some(dead_letters) = &mut self.dead_letters {
-            dead_letters.report(&batch).await?; // also of the record that fails the task
+            dead_letters.report(&mut batch, &mut self.pipeline).await?; // also of the record that fails the task
         }
         verdict?;
         self.settle().await?;
@@ -286,12 +290,12 @@ impl Core {
             self.drop_foreign(&mut batch, &mut offsets);
             consumer.resume(&consumer.assignment());
         }
-        let mut attempts = 0_u64;
+        let mut attempts = 0_u32;
         loop {
             match self.put(Arc::clone(&batch), offsets.clone()).await {
                 Ok(()) => break,
                 Err(error) if error.is_retriable() => {
-                    attempts += 1;
+                    attempts = attempts.saturating_add(1);
                     self.policy.retried();
                     self.warn(
                         &format!("put has to be repeated (attempt {attempts}); the batch is kept"),
@@ -300,12 +304,13 @@ impl Core {
                 }
                 Err(error) => return Err(error),
             }
-            let until = Instant::now() + REDELIVERY;
+            let until = Instant::now() + self.retry.task_delay(attempts);
             while Instant::now() < until {
                 if self.run.stop.is_stopped() {
                     return Ok(()); // not accepted, so not committed: it comes again
                 }
-                self.poll_paused(consumer, REDELIVERY / 2).await?;
+                let left = until.saturating_duration_since(Instant::now());
+                self.poll_paused(consumer, left.min(REDELIVERY / 2)).await?;
             }
             self.drop_foreign(&mut batch, &mut offsets);
         }
@@ -315,17 +320,26 @@ impl Core {
         Ok(())
     }
 
-    /// Waits for what the converters need; the membership is kept meanwhile.
+    /// Waits for what the converters need; the membership is kept meanwhile. After `errors.retry.timeout`, if that is set,
+    /// the batch goes on, and the records that still miss something fail.
     async fn wait_for_schemas(
         &mut self,
         mut wait: Wait,
         consumer: &mut Consumer,
     ) -> Result<Waited, ConnectError> {
         let mut waited = Waited::Short;
+        let deadline = self.retry.limit.map(|limit| Instant::now() + limit);
         loop {
+            let slice = Instant::now() + REDELIVERY;
             tokio::select! {
                 () = &mut wait => return Ok(waited),
-                () = tokio::time::sleep(REDELIVERY) => {}
+                () = tokio::time::sleep_until(deadline.map_or(slice, |deadline| deadline.min(slice))) => {}
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(waited);
+            }
+            if waited == Waited::Short {
+                self.policy.retried();
             }
             if self.run.stop.is_stopped() {
                 return Ok(Waited::Stopped);
@@ -377,12 +391,13 @@ impl Core {
         let Some(pending) = self.pending.take() else { return Ok(()) };
         let outcome = pending.ticket.await?;
         for failed in &outcome.failed {
-            if let Some((dead_letters, record)) =
-                self.dead_letters.as_mut().zip(pending.batch.records.get(failed.record))
-            {
-                dead_letters.report_one(&pending.batch, record, &failed.error).await?;
+            let (batch, class) = (&pending.batch, Some(SINK_TASK));
+            if let Some(dead_letters) = &mut self.dead_letters {
+                dead_letters.report_one(batch, failed.record, &failed.error, class).await?;
             }
-            self.report(&failed.error)?;
+            if let Some(record) = batch.records.get(failed.record) {
+                self.policy.failed(batch, record, &failed.error, class)?;
+            }
         }
         for (name, next) in pending.offsets {
             if let Some(owned) = self.partitions.iter_mut().find(|owned| owned.name == name) {
@@ -393,19 +408,6 @@ impl Core {
             batch.clear();
             self.spare = Some(batch);
         }
-        Ok(())
-    }
-
-    fn report(&mut self, error: &RecordError) -> Result<(), ConnectError> {
-        if !self.policy.tolerates() {
-            return Err(super::errors::tolerance_exceeded(error));
-        }
-        self.policy.skipped += 1;
-        tracing::warn!(
-            connector = &*self.run.id.connector,
-            task = self.run.id.task,
-            "a record was skipped: {error}"
-        );
         Ok(())
     }
 
@@ -446,8 +448,6 @@ impl Core {
         let began = std::time::Instant::now();
         let committed = tokio::time::timeout(self.limit, committer.commit(&offsets)).await;
         self.metrics.committed(began, matches!(committed, Ok(Ok(()))));
-        let active = self.partitions.iter().map(|owned| owned.accepted - owned.committed).sum();
-        self.metrics.assigned(self.partitions.len(), active);
         let timed_out = |_| Err(Error::new(ErrorKind::Timeout, "no answer within offset.flush.timeout.ms"));
         match committed.unwrap_or_else(timed_out) {
             Ok(()) => {
@@ -465,6 +465,8 @@ impl Core {
                 );
             }
         }
+        let active = self.partitions.iter().map(|owned| owned.accepted - owned.committed).sum();
+        self.metrics.assigned(self.partitions.len(), active);
         Ok(())
     }
 

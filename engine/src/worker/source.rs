@@ -14,9 +14,11 @@ use indexmap::IndexMap;
 use tokio::time::Instant;
 
 use super::client_config::{TaskClient, task_client};
+use super::dead_letters::DeadLetters;
 use super::errors::{ErrorPolicy, RecordSide};
 use super::in_flight::InFlight;
 use super::pipeline::Pipeline;
+use super::retry::Retry;
 use super::task::TaskRun;
 use super::topics::TopicCreator;
 use crate::connector::{BoxFuture, ConnectError, OffsetMap, OffsetReader, SourceTask, SourceTaskContext};
@@ -26,8 +28,6 @@ use crate::store::OffsetStore;
 
 /// Batches that may wait for their acknowledgement; each costs a few hundred bytes beside its records.
 const MAX_IN_FLIGHT_BATCHES: usize = 512;
-/// Wait after a retriable error of `poll` before the next.
-const POLL_RETRY: Duration = Duration::from_millis(100);
 
 /// Runs until the task is stopped or fails.
 pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SourceTask>) -> Result<(), ConnectError> {
@@ -56,6 +56,7 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SourceTask>) -> Resu
 async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender) -> Result<(), ConnectError> {
     let mut batch = Batch::default();
     let mut commit_due = Instant::now() + run.shared.config.offset_flush_interval;
+    let mut failed_polls = 0_u32;
     loop {
         if run.is_paused() {
             sender.commit(task).await;
@@ -67,6 +68,7 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
         let began = std::time::Instant::now();
         match poll(task, &mut batch, sender, &mut commit_due, run.shared.config.offset_flush_interval).await {
             Ok(()) => {
+                failed_polls = 0;
                 sender.metrics.polled(began, batch.records.len());
                 sender.send(&mut batch, run).await?;
             }
@@ -77,7 +79,9 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
                     "poll has to be repeated: {}",
                     error.trace().trim_end()
                 );
-                run.stop.sleep(POLL_RETRY).await;
+                failed_polls = failed_polls.saturating_add(1);
+                sender.policy.retried();
+                run.stop.sleep(sender.retry.task_delay(failed_polls)).await;
             }
             Err(error) => return Err(error),
         }
@@ -116,6 +120,9 @@ async fn finish(sender: &mut Sender, task: &mut dyn SourceTask, limit: Duration)
     let deadline = Instant::now() + limit;
     let drained = tokio::time::timeout_at(deadline, sender.drain()).await;
     sender.commit(task).await;
+    if let Some(dead_letters) = sender.dead_letters.take() {
+        dead_letters.close().await;
+    }
     if let Err(error) = sender.producer.close(deadline.saturating_duration_since(Instant::now())).await {
         tracing::debug!(connector = &*sender.connector, task = sender.task, "closing the producer: {error}");
     }
@@ -160,6 +167,10 @@ struct Sender {
     task: usize,
     pipeline: Pipeline,
     policy: ErrorPolicy,
+    retry: Retry,
+    dead_letters: Option<DeadLetters>,
+    /// What fails the task as soon as it looks.
+    failure: Option<ConnectError>,
     producer: Producer,
     topics: Vec<(Arc<str>, TopicHandle)>,
     creator: Option<TopicCreator>,
@@ -185,6 +196,9 @@ impl Sender {
             task: run.id.task,
             pipeline,
             policy: ErrorPolicy::new(run.id.clone(), connector, RecordSide::Source),
+            retry: Retry::from_config(connector),
+            dead_letters: DeadLetters::for_task(run, RecordSide::Source).await?,
+            failure: None,
             producer,
             topics: Vec::new(),
             creator: TopicCreator::for_source(run)?,
@@ -202,15 +216,27 @@ impl Sender {
             return Ok(());
         }
         if let Some(wait) = self.pipeline.transform(batch) {
+            let limit = self.retry.limit;
+            let late = async {
+                match limit {
+                    Some(limit) => tokio::time::sleep(limit).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = wait => {}
+                () = late => {} // the records that still miss something fail
                 () = run.stop.stopped() => return Ok(()), // the batch counts as not polled
             }
         }
         let began = std::time::Instant::now();
         self.pipeline.encode(batch);
         self.metrics.task.converted(began);
-        self.policy.review(batch)?;
+        let verdict = self.policy.review(batch, &self.pipeline);
+        if let Some(dead_letters) = &mut self.dead_letters {
+            dead_letters.report(batch, &mut self.pipeline).await?; // also of the record that fails the task
+        }
+        verdict?;
         if !self.resolve_topics(batch, run).await? {
             return Ok(()); // stopped: the batch counts as not polled
         }
@@ -254,16 +280,7 @@ impl Sender {
                         // a part of the batch is sent, none of it is committed: it is read again at the next start
                         () = run.stop.stopped() => return Ok(()),
                     },
-                    Err(error) if self.policy.tolerates() => {
-                        self.policy.skipped += 1;
-                        tracing::warn!(
-                            connector = &*self.connector,
-                            task = self.task,
-                            "a record was skipped, stage KAFKA_PRODUCE: {error}"
-                        );
-                        break;
-                    }
-                    Err(error) => return Err(not_sent(batch, index, error)),
+                    Err(error) => break self.policy.undelivered(1, not_sent(batch, index, error))?,
                 }
             }
         }
@@ -290,48 +307,62 @@ impl Sender {
             if let Some(creator) = &mut self.creator {
                 creator.ensure(&topic).await?;
             }
-            let handle = tokio::select! {
-                handle = self.producer.topic(&topic) => handle,
-                () = run.stop.stopped() => return Ok(false),
-            };
-            let handle = handle.map_err(|error| {
-                ConnectError::fatal(format!("topic {topic}: cannot be written to")).caused_by(error)
-            })?;
+            let Some(handle) = self.topic(&topic, run).await? else { return Ok(false) };
             self.topics.push((topic, handle));
         }
         Ok(true)
     }
 
+    /// The topic's handle; what may pass is tried again. None if the task was stopped meanwhile.
+    async fn topic(&mut self, topic: &str, run: &mut TaskRun) -> Result<Option<TopicHandle>, ConnectError> {
+        let mut attempt = 0_u32;
+        loop {
+            let handle = tokio::select! {
+                handle = self.producer.topic(topic) => handle,
+                () = run.stop.stopped() => return Ok(None),
+            };
+            match handle {
+                Ok(handle) => return Ok(Some(handle)),
+                Err(error) if error.is_retriable() => {
+                    attempt = attempt.saturating_add(1);
+                    self.policy.retried();
+                    tracing::warn!(
+                        connector = &*self.connector,
+                        task = self.task,
+                        "topic {topic}: cannot be written to yet: {error}"
+                    );
+                    if !run.stop.sleep(self.retry.task_delay(attempt)).await {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => {
+                    let message = format!("topic {topic}: cannot be written to");
+                    return Err(ConnectError::fatal(message).caused_by(error));
+                }
+            }
+        }
+    }
+
     /// Takes notice of acknowledgements, without waiting.
     fn settle(&mut self) -> Result<(), ConnectError> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         let mut nobody = Context::from_waker(Waker::noop());
-        let (tolerate, connector, task) = (self.policy.tolerates(), &self.connector, self.task);
-        let mut skipped = 0;
-        let settled = self.in_flight.settle(|ticket| match std::pin::Pin::new(ticket).poll(&mut nobody) {
+        let policy = &mut self.policy;
+        self.in_flight.settle(|ticket| match std::pin::Pin::new(ticket).poll(&mut nobody) {
             Poll::Pending => None,
             Poll::Ready(Ok(_)) => Some(Ok(())),
-            Poll::Ready(Err(errors)) if tolerate => {
-                skipped += errors.total;
-                tracing::warn!(
-                    connector = &**connector,
-                    task,
-                    "records were skipped, stage KAFKA_PRODUCE: {errors}"
-                );
-                Some(Ok(()))
-            }
-            Poll::Ready(Err(errors)) => Some(Err(unacknowledged(errors))),
-        });
-        self.policy.skipped += skipped;
-        settled
+            Poll::Ready(Err(errors)) => Some(policy.undelivered(errors.total, unacknowledged(errors))),
+        })
     }
 
     async fn wait_for_oldest(&mut self) -> Result<(), ConnectError> {
-        let tolerate = self.policy.tolerates();
         if let Some(ticket) = self.in_flight.oldest() {
-            match ticket.await {
-                Err(errors) if !tolerate => return Err(unacknowledged(errors)),
-                _ => self.in_flight.oldest_is_done(),
+            if let Err(errors) = ticket.await {
+                self.policy.undelivered(errors.total, unacknowledged(errors))?;
             }
+            self.in_flight.oldest_is_done();
         }
         self.settle()
     }
@@ -369,6 +400,13 @@ impl Sender {
     async fn write_offsets(&mut self) {
         let offsets = self.in_flight.take_committable();
         if offsets.is_empty() {
+            return;
+        }
+        if let Some(dead_letters) = &mut self.dead_letters
+            && let Err(error) = dead_letters.settle().await
+        {
+            self.in_flight.give_back(offsets);
+            self.failure.get_or_insert(error);
             return;
         }
         let to_write = offsets

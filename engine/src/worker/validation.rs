@@ -143,7 +143,7 @@ impl Check<'_> {
                 _ => {}
             }
         }
-        for key in framework::OWN.keys {
+        for key in framework::own_keys(self.kind) {
             if self.config.contains_key(key.name) {
                 self.key(key, "", "", -1);
             }
@@ -396,7 +396,7 @@ impl Check<'_> {
         ];
         let known: Vec<&str> = self.report.configs.iter().map(|info| info.name.as_str()).collect();
         let free = |key: &str| FREE.iter().any(|prefix| key.starts_with(prefix));
-        let own = |key: &str| framework::OWN.key(key).is_some();
+        let own = |name: &str| framework::own_keys(self.kind).any(|key| key.name == name);
         let mut warnings = Vec::new();
         for key in self.config.keys() {
             if known.contains(&key.as_str()) || free(key) || own(key) {

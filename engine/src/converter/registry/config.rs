@@ -119,10 +119,19 @@ pub(super) struct Options {
     pub(super) cache: usize,
     pub(super) strategy: SubjectNameStrategy,
     pub(super) is_key: bool,
+    /// Longest wait between two rounds of tries while the registry is down.
+    pub(super) longest_pause: Duration,
 }
+
+/// The same where the connector has no `errors.retry.delay.max.ms`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The connector's own setting, which the worker hands to its converters.
+const RETRY_DELAY: &str = "errors.retry.delay.max.ms";
 
 /// The converter's part and the client's.
 pub(super) fn parse(config: &ConfigMap, is_key: bool) -> Result<(Options, Config), ConfigError> {
+    let longest_pause = config.get(RETRY_DELAY).and_then(|ms| ms.trim().parse().ok());
+    let longest_pause = longest_pause.map_or(LONGEST_PAUSE, Duration::from_millis);
     let config = unprefixed(config);
     let parsed = CONFIG.parse(&config)?;
     let (key, default) = if is_key { (KEY_STRATEGY, TOPIC_NAME) } else { (VALUE_STRATEGY, TOPIC_NAME) };
@@ -137,6 +146,7 @@ pub(super) fn parse(config: &ConfigMap, is_key: bool) -> Result<(Options, Config
         cache,
         strategy: SubjectNameStrategy::parse(key, parsed.string(key).unwrap_or(default))?,
         is_key,
+        longest_pause,
     };
     let millis = |key: &str| Duration::from_millis(parsed.long(key).max(0) as u64);
     let seconds = |key: &str| Duration::from_secs(parsed.long(key).max(0) as u64);

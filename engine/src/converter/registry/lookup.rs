@@ -13,8 +13,8 @@ use super::config::Options;
 use super::format::{Derived, Failure, Fetched};
 use crate::data::SchemaRef;
 
-/// Longest wait between two rounds of tries.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// First wait between two rounds of tries.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A schema that messages of a topic name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,16 +74,16 @@ impl Link {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut pause = Duration::from_secs(1);
+        let mut pause = FIRST_PAUSE.min(self.options.longest_pause);
         loop {
             match ask().await {
                 Err(error) if error.is_retriable() => {
                     tracing::warn!(
-                        "the schema registry does not answer ({what}); the task waits and asks again in {} s: {error}",
-                        pause.as_secs()
+                        "the schema registry does not answer ({what}); the task waits and asks again in {} ms: {error}",
+                        pause.as_millis()
                     );
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(MAX_PAUSE);
+                    pause = (pause * 2).min(self.options.longest_pause);
                 }
                 answer => return answer,
             }

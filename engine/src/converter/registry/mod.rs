@@ -213,7 +213,7 @@ impl<F: Format> RegistryConverter<F> {
     }
 }
 
-const NOT_PREPARED: &str = "the schema has not been looked up";
+const NOT_PREPARED: &str = "the schema registry has not answered within errors.retry.timeout";
 
 fn incompatible(use_id: Option<i32>, why: &str) -> String {
     let (what, key) = match use_id {
