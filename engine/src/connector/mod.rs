@@ -6,6 +6,7 @@
 mod context;
 mod stop;
 mod task;
+mod tls;
 
 use std::fmt;
 use std::future::Future;
@@ -18,6 +19,7 @@ pub use task::{
     AlterOffsets, Connector, ConnectorPlugin, Durability, ExactlyOnceSupport, FailedRecord, OffsetReader,
     PutOutcome, Registry, SinkTask, SinkTaskContext, SourceTask, SourceTaskContext, Task, Ticket,
 };
+pub use tls::tls_client;
 
 /// A boxed future that may borrow from its task.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -11,7 +11,7 @@ use super::{
     BoxFuture, ConfigMap, ConnectError, ConnectorContext, ConnectorKind, OffsetMap, StopSignal,
     TopicPartition,
 };
-use crate::config::ConfigDef;
+use crate::config::{ConfigDef, ConfigError};
 use crate::data::{Batch, RecordError, SourcePosition};
 
 /// Whether a source connector can take part in exactly-once delivery.
@@ -46,6 +46,10 @@ pub trait ConnectorPlugin: Send + Sync {
     fn kind(&self) -> ConnectorKind;
     /// The connector's own keys; the worker adds the framework's.
     fn config_def(&self) -> &'static ConfigDef;
+    /// What is wrong between keys that are right each by itself; asked once the table has found nothing.
+    fn validate(&self, _config: &ConfigMap) -> Vec<ConfigError> {
+        Vec::new()
+    }
     /// A new connector instance.
     fn connector(&self) -> Box<dyn Connector>;
     /// A new task instance, of the plugin's kind.
@@ -224,6 +228,12 @@ impl Future for Ticket {
 
 /// The part of a sink that moves data.
 pub trait SinkTask: Send {
+    /// Whether JSON messages shall come as their text, unparsed: as strings of schema [`crate::converter::JSON_DOCUMENT`]. So it
+    /// is where nothing looks into them on the way; else they come as always. Asked before `start`.
+    fn takes_json(&self) -> bool {
+        false
+    }
+
     /// Begins with the task's configuration.
     fn start<'a>(
         &'a mut self,
@@ -239,10 +249,14 @@ pub trait SinkTask: Send {
     /// Takes a batch (shared: the worker keeps it for the dead letter queue until the ticket resolves). Only its live
     /// records count. After a retriable error nothing of the batch has been taken: the worker gives the same batch again.
     ///
+    /// The next batch may come before the ticket of this one is resolved: what is under way together is the task's to bound,
+    /// by waiting here until there is room or the stop signal is raised.
+    ///
     /// An empty batch comes on idle polls, for tasks that write by time.
     fn put(&mut self, batch: Arc<Batch>) -> BoxFuture<'_, Result<Ticket, ConnectError>>;
 
     /// A barrier: when it resolves, everything put before is durable. Called before offsets are committed.
+    /// All tickets are resolved then, or about to be.
     fn flush(&mut self) -> BoxFuture<'_, Result<(), ConnectError>>;
 
     /// The task loses these partitions; called after the flush and commit of what was put.

@@ -14,6 +14,8 @@ mod string;
 
 pub use codec::{Codec, Failure, Written};
 pub use encoded::{Encoded, Slot};
+pub use json::document::{DocumentStyle, JSON_DOCUMENT, JsonDocuments, check_json_object, is_json_document};
+pub use json::quoted as json_string;
 
 use crate::config::{ConfigDef, ConfigError, ConfigMap};
 use crate::data::{Batch, Side, Stage};
@@ -157,6 +159,18 @@ pub fn avro_to_json(
     is_key: bool,
 ) -> Result<Box<dyn Converter>, ConfigError> {
     Ok(Box::new(avro::to_json(config, json, is_key)?))
+}
+
+/// JSON messages as the texts that they are, for a sink of JSON documents: `decode` checks them and gives strings of schema
+/// [`JSON_DOCUMENT`]. None unless the class is JsonConverter without schemas.
+///
+/// # Errors
+/// Names the key that is wrong.
+pub fn json_documents(class: &str, config: &ConfigMap) -> Result<Option<Box<dyn Converter>>, ConfigError> {
+    match known(CLASSES.iter().copied(), class, "Converter") {
+        Some(json::CLASS) => json::document::converter(config),
+        _ => Ok(None),
+    }
 }
 
 /// A header converter, likewise.

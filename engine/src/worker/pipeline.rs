@@ -43,6 +43,24 @@ impl Pipeline {
         })
     }
 
+    /// For a sink of JSON documents: JSON messages without schema, of which no transform wants to know more, stay the texts
+    /// that they are.
+    pub(super) fn keep_json(
+        &mut self,
+        worker: &ConfigMap,
+        connector: &ConfigMap,
+    ) -> Result<(), ConnectError> {
+        if !self.chain.is_empty() {
+            return Ok(());
+        }
+        let (class, config) = converter_config("value.converter", worker, connector);
+        let bad = |error| ConnectError::fatal("the value converter cannot be made").caused_by(error);
+        if let Some(documents) = converter::json_documents(&class, &config).map_err(bad)? {
+            self.value = documents;
+        }
+        Ok(())
+    }
+
     /// The class that failed a record of the last batch, by the error's place in [`Batch::errors`].
     pub(super) fn failed_class(&self, error: u32, stage: Stage) -> Option<&str> {
         match stage {

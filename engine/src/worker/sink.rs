@@ -1,6 +1,10 @@
 //! The loop of a sink task: consumer → converters → transforms → put, and commits of what is durable.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use aqueduct_protocol::client::consumer::{
@@ -18,7 +22,9 @@ use super::lag;
 use super::pipeline::Pipeline;
 use super::retry::Retry;
 use super::task::TaskRun;
-use crate::connector::{ConfigMap, ConnectError, SinkTask, SinkTaskContext, Ticket, TopicPartition};
+use crate::connector::{
+    ConfigMap, ConnectError, PutOutcome, SinkTask, SinkTaskContext, Ticket, TopicPartition,
+};
 use crate::converter::Wait;
 use crate::data::{Batch, RecordState};
 use crate::metrics::SinkMetrics;
@@ -27,6 +33,10 @@ use crate::metrics::SinkMetrics;
 const POLL: Duration = Duration::from_secs(1);
 /// How soon a wait notices a stop, and how often the membership is looked after meanwhile.
 const REDELIVERY: Duration = Duration::from_millis(500);
+/// Most batches whose outcome is not known yet. What they may hold together is the task's to bound, by waiting in `put`.
+const MAX_PENDING: usize = 1024;
+/// Batches that are kept to be used again.
+const SPARE_BATCHES: usize = 8;
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(3);
 
@@ -36,7 +46,10 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
         return Ok(());
     }
     let (worker, connector) = (&run.shared.config.properties, &run.connector_config);
-    let pipeline = Pipeline::new(worker, connector)?;
+    let mut pipeline = Pipeline::new(worker, connector)?;
+    if task.takes_json() {
+        pipeline.keep_json(worker, connector)?;
+    }
     let policy = ErrorPolicy::new(run.id.clone(), connector, RecordSide::Consumed);
     let config = task_client(TaskClient::Consumer, worker, connector, &run.id.connector, run.id.task);
     let no_consumer = |error| ConnectError::fatal("cannot make the task's consumer").caused_by(error);
@@ -61,19 +74,28 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
         retry,
         dead_letters,
         partitions: Vec::new(),
-        pending: None,
-        spare: None,
+        pending: VecDeque::new(),
+        spare: Vec::new(),
         failure: None,
         limit,
         metrics,
         rewind: false,
     };
-    let result = core.work(&mut consumer).await;
-    if result.is_ok() {
+    let mut result = core.work(&mut consumer).await;
+    let mut orderly = result.is_ok();
+    if let Err(error) = &result
+        && error.is_retriable()
+        && core.run.stop.is_stopped()
+    {
+        core.warn("stopped before all was written; what is not committed is read again", error);
+        (result, orderly) = (Ok(()), false);
+    }
+    if orderly {
         core.commit(&consumer).await.unwrap_or_else(|error| core.warn("the last commit failed", &error));
     } else {
         // what was not committed comes again; nothing of it is flushed by an orderly way out
         core.partitions.clear();
+        core.pending.clear();
     }
     let left = consumer.close(LEAVE, &mut core).await;
     core.task.stop().await;
@@ -129,9 +151,10 @@ struct Core {
     retry: Retry,
     dead_letters: Option<DeadLetters>,
     partitions: Vec<Owned>,
-    pending: Option<Pending>,
-    /// A batch to use again.
-    spare: Option<Batch>,
+    /// Batches under way, in the order in which the task got them.
+    pending: VecDeque<Pending>,
+    /// Batches to use again.
+    spare: Vec<Batch>,
     /// An error of the task inside a rebalance.
     failure: Option<ConnectError>,
     limit: Duration,
@@ -170,7 +193,7 @@ impl Core {
             let fetched =
                 self.poll(consumer, POLL.min(commit_due.saturating_duration_since(Instant::now()))).await?;
             if fetched.is_empty() {
-                self.settle().await?;
+                self.settle_known().await?;
                 self.put(Arc::clone(&idle), Vec::new())
                     .await
                     .or_else(|error| if error.is_retriable() { Ok(()) } else { Err(error) })?;
@@ -255,7 +278,7 @@ impl Core {
         fetched: &[PartitionBatch],
         consumer: &mut Consumer,
     ) -> Result<(), ConnectError> {
-        let mut batch = self.spare.take().unwrap_or_default();
+        let mut batch = self.spare.pop().unwrap_or_default();
         let mut offsets = consumed::fill(&mut batch, fetched);
         let mut last = None;
         for part in fetched {
@@ -284,7 +307,7 @@ impl Core {
             dead_letters.report(&mut batch, &mut self.pipeline).await?; // also of the record that fails the task
         }
         verdict?;
-        self.settle().await?;
+        self.settle_known().await?;
         let mut batch = Arc::new(batch);
         if waited == Waited::Long {
             self.drop_foreign(&mut batch, &mut offsets);
@@ -382,16 +405,48 @@ impl Core {
         if !batch.records.is_empty() {
             self.metrics.put(began, batch.records.len());
         }
-        self.pending = Some(Pending { batch, ticket, offsets });
+        self.pending.push_back(Pending { batch, ticket, offsets });
         Ok(())
     }
 
-    /// Waits for the outcome of the last put.
+    /// Takes the outcomes that are known, and waits only if too many are not.
+    async fn settle_known(&mut self) -> Result<(), ConnectError> {
+        while let Some(mut pending) = self.pending.pop_front() {
+            let outcome = if self.pending.len() >= MAX_PENDING {
+                (&mut pending.ticket).await
+            } else {
+                let known = poll_fn(|cx| match Pin::new(&mut pending.ticket).poll(cx) {
+                    Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                    Poll::Pending => Poll::Ready(None),
+                });
+                let Some(outcome) = known.await else {
+                    self.pending.push_front(pending);
+                    return Ok(());
+                };
+                outcome
+            };
+            self.settled(pending.batch, pending.offsets, outcome?).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the outcome of everything that was put.
     async fn settle(&mut self) -> Result<(), ConnectError> {
-        let Some(pending) = self.pending.take() else { return Ok(()) };
-        let outcome = pending.ticket.await?;
+        while let Some(Pending { batch, ticket, offsets }) = self.pending.pop_front() {
+            let outcome = ticket.await?;
+            self.settled(batch, offsets, outcome).await?;
+        }
+        Ok(())
+    }
+
+    async fn settled(
+        &mut self,
+        batch: Arc<Batch>,
+        offsets: Vec<(TopicPartition, i64)>,
+        outcome: PutOutcome,
+    ) -> Result<(), ConnectError> {
         for failed in &outcome.failed {
-            let (batch, class) = (&pending.batch, Some(SINK_TASK));
+            let (batch, class) = (&batch, Some(SINK_TASK));
             if let Some(dead_letters) = &mut self.dead_letters {
                 dead_letters.report_one(batch, failed.record, &failed.error, class).await?;
             }
@@ -399,14 +454,16 @@ impl Core {
                 self.policy.failed(batch, record, &failed.error, class)?;
             }
         }
-        for (name, next) in pending.offsets {
+        for (name, next) in offsets {
             if let Some(owned) = self.partitions.iter_mut().find(|owned| owned.name == name) {
                 owned.accepted = owned.accepted.max(next);
             }
         }
-        if let Ok(mut batch) = Arc::try_unwrap(pending.batch) {
+        if self.spare.len() < SPARE_BATCHES
+            && let Ok(mut batch) = Arc::try_unwrap(batch)
+        {
             batch.clear();
-            self.spare = Some(batch);
+            self.spare.push(batch);
         }
         Ok(())
     }
@@ -423,21 +480,26 @@ impl Core {
         committer: &Committer,
         only: Option<&[TopicPartition]>,
     ) -> Result<(), ConnectError> {
-        self.settle().await?;
+        self.settle_known().await?;
         let due = |owned: &Owned| {
             owned.accepted > owned.committed && only.is_none_or(|only| only.contains(&owned.name))
         };
-        if !self.partitions.iter().any(due) {
+        if self.pending.is_empty() && !self.partitions.iter().any(due) {
             return Ok(());
         }
+        // the flush goes first: it lets a task write what it would hold back for a while
         match self.task.flush().await {
-            Ok(()) => {}
+            Ok(()) => self.settle().await?,
             Err(error) if error.is_retriable() => {
                 self.warn("flush failed; what is not committed is read again", &error);
+                self.pending.clear();
                 self.rewind = only.is_none();
                 return Ok(());
             }
             Err(error) => return Err(error),
+        }
+        if !self.partitions.iter().any(due) {
+            return Ok(());
         }
         if let Some(dead_letters) = &mut self.dead_letters {
             dead_letters.settle().await?;

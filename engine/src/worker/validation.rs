@@ -71,6 +71,7 @@ pub(super) fn check(
         check.converter(prefix);
     }
     check.kind_rules(plugin);
+    check.plugin_rules(plugin);
     check.whole_chain();
     check.unknown_keys();
     check.report
@@ -344,6 +345,16 @@ impl Check<'_> {
                         .to_owned(),
                 );
             }
+        }
+    }
+
+    /// The plugin's own rules, once its keys are right.
+    fn plugin_rules(&mut self, plugin: &Arc<dyn ConnectorPlugin>) {
+        if !plugin.config_def().validate(self.config).is_empty() {
+            return;
+        }
+        for error in plugin.validate(self.config) {
+            self.error(&error.key, error.message);
         }
     }
 

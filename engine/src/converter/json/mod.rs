@@ -4,6 +4,7 @@
 //! compiled for that schema. Strings without escapes are places in the message itself.
 
 mod base64;
+pub(super) mod document;
 mod encoding;
 mod envelope;
 mod number;
@@ -34,7 +35,7 @@ use shapes::Shapes;
 use write::{DecimalFormat, Options};
 
 pub(super) use text::JsonText;
-pub(super) use write::quoted;
+pub use write::quoted;
 
 pub(super) const CLASS: &str = "org.apache.kafka.connect.json.JsonConverter";
 
@@ -103,6 +104,8 @@ enum Dialect {
     /// `JsonSchemaConverter`: unions; maps with keys other than text are arrays of objects; a field that is left out is
     /// null.
     JsonSchema,
+    /// What search engines index: maps with keys other than text are arrays of objects, all maps unless `compact_maps`.
+    Document { compact_maps: bool },
 }
 
 /// What is written for a schema.

@@ -15,7 +15,12 @@ type Result<T> = std::result::Result<T, ReadError>;
 impl Dialect {
     /// Whether a map of these keys is an object.
     pub(super) fn is_object(self, keys: &Schema) -> bool {
-        keys.kind == Type::String && (self == Self::Envelope || !keys.optional)
+        keys.kind == Type::String
+            && match self {
+                Self::Envelope => true,
+                Self::JsonSchema => !keys.optional,
+                Self::Document { compact_maps } => compact_maps,
+            }
     }
 }
 

@@ -17,6 +17,8 @@ use crate::data::{
 pub(super) enum DecimalFormat {
     Base64,
     Numeric,
+    /// As the nearest double: what an index keeps.
+    Double,
 }
 
 /// Options of the writer.
@@ -41,8 +43,8 @@ const SPECIAL: [bool; 256] = {
     special
 };
 
-/// A JSON string of UTF-8 text, quotes included.
-pub(in crate::converter) fn quoted(text: &[u8], out: &mut Vec<u8>) {
+/// Appends a JSON string of UTF-8 text, quotes included.
+pub fn quoted(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     if text_scan::is_plain(text) {
         out.extend_from_slice(text);
@@ -202,7 +204,7 @@ fn entries(
             key => {
                 let [open, between, close]: [&[u8]; 3] = match dialect {
                     Dialect::Envelope => [b"[", b",", b"]"],
-                    Dialect::JsonSchema => [b"{\"key\":", b",\"value\":", b"}"],
+                    Dialect::JsonSchema | Dialect::Document { .. } => [b"{\"key\":", b",\"value\":", b"}"],
                 };
                 out.extend_from_slice(open);
                 write(key, true, out)?;
@@ -337,9 +339,16 @@ fn logical(batch: &Batch, plan: &Plan, value: Value, options: Options, out: &mut
     match (plan.logical, value) {
         (Some(DECIMAL), Value::Decimal(range)) => {
             let (unscaled, scale) = batch.decimal(range);
-            if options.decimal == DecimalFormat::Numeric {
-                out.extend_from_slice(decimal_string(unscaled, scale).as_bytes());
-                return Ok(());
+            match options.decimal {
+                DecimalFormat::Base64 => {}
+                DecimalFormat::Numeric => {
+                    out.extend_from_slice(decimal_string(unscaled, scale).as_bytes());
+                    return Ok(());
+                }
+                DecimalFormat::Double => {
+                    float64(decimal_string(unscaled, scale).parse().unwrap_or(f64::NAN), out);
+                    return Ok(());
+                }
             }
             let wanted = scale_of(&plan.schema)?;
             if wanted != scale {
