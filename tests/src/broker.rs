@@ -14,14 +14,21 @@ const PORTS: u16 = 5;
 pub struct OwnBroker {
     folder: TempDir,
     port: u16,
+    settings: String,
 }
 
 impl OwnBroker {
     /// Starts an empty broker on free ports.
     #[track_caller]
     pub fn start() -> OwnBroker {
+        OwnBroker::start_with("")
+    }
+
+    /// The same with these lines added to the broker's properties.
+    #[track_caller]
+    pub fn start_with(settings: &str) -> OwnBroker {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        let broker = OwnBroker { folder, port: free_ports(PORTS) };
+        let broker = OwnBroker { folder, port: free_ports(PORTS), settings: settings.to_owned() };
         broker.script("up");
         broker
     }
@@ -29,6 +36,16 @@ impl OwnBroker {
     /// Host and port of the PLAINTEXT listener.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Host and port of the SASL_PLAINTEXT listener.
+    pub fn sasl(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 1)
+    }
+
+    /// Host and port of the SSL listener.
+    pub fn ssl(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 2)
     }
 
     /// Kills it (-9). Its data stays.
@@ -46,7 +63,7 @@ impl OwnBroker {
     fn command(&self, command: &str) -> Command {
         let mut script = Command::new(repository().join("tests/services/kafka"));
         script.arg(command).env("AQ_RUN", self.folder.path()).env("AQ_PORT", self.port.to_string());
-        script.env("AQ_HEAP", "384m");
+        script.env("AQ_HEAP", "384m").env("AQ_SETTINGS", &self.settings);
         script
     }
 

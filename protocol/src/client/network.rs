@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::config::{ClientConfig, MAX_FRAME};
-use super::connection::{BoxedStream, Connection, connect_tcp};
+use super::connection::{BoxedStream, Connection, SocketOptions, connect_tcp};
 use super::handshake::{self, Versions};
 use super::metadata::{Metadata, Node};
 use super::security::authenticate;
@@ -234,8 +234,10 @@ impl Network {
         let (host, port) = self.address(node)?;
         let peer: Arc<str> = format!("{host}:{port}").into();
         let limit = self.config.connection_setup_timeout.0;
+        let (send_buffer, receive_buffer) = self.config.socket_buffers;
+        let options = SocketOptions { send_buffer, receive_buffer };
         let handshake = async {
-            let socket = connect_tcp(&host, port, limit).await?;
+            let socket = connect_tcp(&host, port, limit, &options).await?;
             let stream: BoxedStream = match &self.config.security.tls {
                 Some(tls) => Box::new(tls.connect(&host, port, socket).await?),
                 None => Box::new(socket),

@@ -43,7 +43,7 @@ pub struct ClientConfig {
     pub request_timeout: Duration,
     /// `socket.connection.setup.timeout.ms` and `socket.connection.setup.timeout.max.ms`.
     pub connection_setup_timeout: (Duration, Duration),
-    /// `send.buffer.bytes` and `receive.buffer.bytes`; none where the system decides.
+    /// `send.buffer.bytes` and `receive.buffer.bytes`; none where the system decides, which is also the default.
     pub socket_buffers: (Option<u32>, Option<u32>),
     /// `reconnect.backoff.ms` and `reconnect.backoff.max.ms`.
     pub reconnect_backoff: (Duration, Duration),
@@ -85,7 +85,11 @@ impl ClientConfig {
 
     pub(crate) fn read(values: &Values<'_>) -> Result<Self> {
         let text = |key: &str| values.text(key).unwrap_or_default().to_owned();
-        let buffer = |key: &str| values.number(key).map(|bytes| u32::try_from(bytes).ok());
+        // the JVM's defaults would keep the system from fitting a socket's buffers to the network
+        let buffer = |key: &str| match values.given(key) {
+            Some(_) => values.number(key).map(|bytes| u32::try_from(bytes).ok()),
+            None => Ok(None),
+        };
         let rebootstraps = values
             .text("metadata.recovery.strategy")
             .is_some_and(|of| of.eq_ignore_ascii_case("rebootstrap"));

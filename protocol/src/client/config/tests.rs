@@ -176,7 +176,9 @@ fn times_that_grow() {
     assert_eq!(with(&[("reconnect.backoff.ms", "70")]).unwrap().reconnect_backoff, (ms(70), ms(70)));
     assert_eq!(with(&[("retry.backoff.ms", "7000")]).unwrap().retry_backoff, (ms(1000), ms(1000)));
     assert_eq!(with(&[("metadata.recovery.strategy", "none")]).unwrap().rebootstrap_after, None);
-    assert_eq!(with(&[("send.buffer.bytes", "-1")]).unwrap().socket_buffers, (None, Some(65_536)));
+    let buffers = [("send.buffer.bytes", "-1"), ("receive.buffer.bytes", "65536")];
+    assert_eq!(with(&buffers).unwrap().socket_buffers, (None, Some(65_536)));
+    assert_eq!(of.socket_buffers, (None, None));
     assert!(with(&[("connections.max.idle.ms", "-1")]).unwrap().connections_max_idle > ms(1 << 30));
     assert!(with(&[("bootstrap.servers", "b")]).is_err());
 }

@@ -142,6 +142,11 @@ impl<'a> Values<'a> {
         Ok(Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX).min(i32::MAX as u64)))
     }
 
+    /// A number with a fraction within its range.
+    pub(crate) fn fraction(&self, name: &str) -> Result<f64> {
+        self.parsed(name).map(Option::unwrap_or_default)
+    }
+
     /// A boolean; of a key that this client does not have, false.
     pub(crate) fn boolean(&self, name: &str) -> Result<bool> {
         Ok(self.checked(name)?.is_some_and(|value| value.eq_ignore_ascii_case("true")))

@@ -2,15 +2,20 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::Shared;
+use crate::client::security::refusal;
 use crate::{Error, ErrorKind, Result};
 
 /// Slices in one vectored write (Linux' IOV_MAX is 1024).
 const MAX_SLICES: usize = 64;
+
+/// How long the reader has to find out why nothing can be written any more.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// An answer's header has at least its correlation id.
 const MIN_FRAME: usize = 4;
@@ -34,6 +39,8 @@ pub(super) async fn write_requests(shared: Arc<Shared>, mut writer: impl AsyncWr
             continue;
         }
         if let Err(error) = write_all(&mut writer, &mut queue).await {
+            // whoever refuses us says why before it hangs up: the reader's reason is the better one
+            tokio::time::sleep(LAST_WORDS).await;
             let message = format!("the connection to {} was lost while writing: {error}", shared.peer);
             return shared.fail(Error::new(ErrorKind::Network, message).with_source(error));
         }
@@ -86,6 +93,9 @@ pub(super) async fn read_answers(shared: Arc<Shared>, mut reader: impl AsyncRead
 /// One frame without its length, in a buffer of its own.
 async fn read_frame(reader: &mut (impl AsyncRead + Unpin), peer: &str, max_frame: usize) -> Result<Bytes> {
     let lost = |error: std::io::Error| {
+        if let Some(refusal) = refusal(&error, peer) {
+            return refusal.with_source(error);
+        }
         let message = match error.kind() {
             std::io::ErrorKind::UnexpectedEof => format!("{peer} closed the connection"),
             _ => format!("the connection to {peer} was lost while reading: {error}"),

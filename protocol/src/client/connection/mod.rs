@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{Error, ErrorKind, Result};
 
-pub(crate) use stream::{BoxedStream, connect_tcp};
+pub(crate) use stream::{BoxedStream, SocketOptions, connect_tcp};
 
 /// Most requests that may wait for an answer on one connection; beyond it a broker is not answering.
 const MAX_PENDING: usize = 10_000;

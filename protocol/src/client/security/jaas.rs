@@ -66,6 +66,18 @@ impl Jaas {
         self.options.get(name).map(String::as_str)
     }
 
+    /// Every option.
+    pub(super) const fn options(&self) -> &IndexMap<String, String> {
+        &self.options
+    }
+
+    /// The options whose names begin with `prefix`, without it.
+    pub(super) fn options_after(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.options
+            .iter()
+            .filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
     /// An option that the module cannot do without.
     pub(super) fn required(&self, name: &str) -> Result<&str> {
         let simple = self.module.rsplit('.').next().unwrap_or_default();

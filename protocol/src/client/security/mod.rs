@@ -1,7 +1,9 @@
 //! Who we are and whom we trust: `security.protocol`, `ssl.*` and `sasl.*`.
 
 mod jaas;
+mod jks;
 mod oauth;
+mod pem;
 mod sasl;
 mod stores;
 mod tls;
@@ -11,7 +13,7 @@ use super::config::{Properties, Values, invalid};
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use sasl::{Sasl, authenticate};
-pub(crate) use tls::Tls;
+pub(crate) use tls::{Tls, refusal};
 
 /// Text that is never printed.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,4 +1,6 @@
-//! SASL: PLAIN, SCRAM-SHA-256 and -512, and OAUTHBEARER with unsecured tokens.
+//! SASL: PLAIN, SCRAM-SHA-256 and -512, and OAUTHBEARER.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{
@@ -7,7 +9,8 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use super::jaas::{self, Jaas};
-use super::{Secret, config_error, oauth};
+use super::oauth::Tokens;
+use super::{Secret, config_error};
 use crate::client::config::{Values, invalid};
 use crate::client::connection::Connection;
 use crate::guard::decode_response;
@@ -21,7 +24,7 @@ const MECHANISM: &str = "sasl.mechanism";
 pub(crate) enum Sasl {
     Plain { user: String, password: Secret },
     Scram { mechanism: ScramMechanism, user: String, password: Secret, token_auth: bool },
-    OAuthUnsecured { subject: String, scope: Option<String> },
+    OAuth(Arc<Tokens>),
 }
 
 impl Sasl {
@@ -49,13 +52,7 @@ impl Sasl {
         };
         if mechanism == "OAUTHBEARER" {
             expect("OAuthBearerLoginModule")?;
-            if values.text("sasl.oauthbearer.token.endpoint.url").is_some() {
-                let what = "tokens from a URL are not supported yet";
-                return Err(config_error("sasl.oauthbearer.token.endpoint.url", what));
-            }
-            let subject = jaas.required("unsecuredLoginStringClaim_sub")?.to_owned();
-            let scope = jaas.option("unsecuredLoginStringClaim_scope").map(str::to_owned);
-            return Ok(Self::OAuthUnsecured { subject, scope });
+            return Tokens::read(values, &jaas).map(|tokens| Self::OAuth(Arc::new(tokens)));
         }
         expect(if scram.is_some() { "ScramLoginModule" } else { "PlainLoginModule" })?;
         let user = jaas.required("username")?.to_owned();
@@ -74,7 +71,7 @@ impl Sasl {
         match self {
             Self::Plain { .. } => "PLAIN",
             Self::Scram { mechanism, .. } => mechanism.name(),
-            Self::OAuthUnsecured { .. } => "OAUTHBEARER",
+            Self::OAuth(_) => "OAUTHBEARER",
         }
     }
 }
@@ -99,13 +96,17 @@ pub(crate) async fn authenticate(connection: &Connection, sasl: &Sasl, peer: &st
             let token = format!("\0{user}\0{}", password.reveal());
             Ok(step(connection, peer, token.into()).await?.1)
         }
-        Sasl::OAuthUnsecured { subject, scope } => {
-            let now = std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
-            let token = oauth::unsecured(subject, scope.as_deref(), now);
-            let message = format!("n,,\x01auth=Bearer {}\x01\x01", token.reveal());
-            Ok(step(connection, peer, message.into()).await?.1)
+        Sasl::OAuth(tokens) => {
+            let message = tokens.message().await?;
+            let (refusal, lifetime) = step(connection, peer, message.reveal().to_owned().into()).await?;
+            if refusal.is_empty() {
+                return Ok(lifetime);
+            }
+            // a broker says why it does not like a token, and ends when it is told that this was read (RFC 7628)
+            let _ = step(connection, peer, Bytes::from_static(b"\x01")).await;
+            let reason = String::from_utf8_lossy(&refusal);
+            let message = format!("{peer} refused the token: {reason}; check sasl.oauthbearer.*");
+            Err(Error::new(ErrorKind::Authentication, message))
         }
         Sasl::Scram { mechanism, user, password, token_auth } => {
             let failed = |error: crate::wire::scram::ScramError| {

@@ -1,18 +1,88 @@
-//! Certificates and keys under the JVM's keys: PEM inline, PEM files, PKCS#12 files.
+//! Certificates and keys under the JVM's keys: PEM inline, and files that are PEM, PKCS#12 or JKS.
 
 use p12_keystore::{KeyStore, KeyStoreEntry, Pkcs12ImportPolicy};
-use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::config_error;
+use super::jks::{self, Jks};
+use super::{config_error, pem};
+use crate::Result;
 use crate::client::config::{Values, invalid};
-use crate::{Error, Result};
 
 /// Our own certificate with the chain above it, and its key.
 pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// Largest store that is read.
 const MAX_STORE: u64 = 16 * 1024 * 1024;
+/// The password of keys.
+const KEY_PASSWORD: &str = "ssl.key.password";
+/// What Java's `JCEKS` stores begin with.
+const JCEKS: [u8; 4] = [0xce; 4];
+
+/// The settings of one store.
+struct Store {
+    location: &'static str,
+    kind: &'static str,
+    password: &'static str,
+}
+
+const TRUST: Store = Store {
+    location: "ssl.truststore.location",
+    kind: "ssl.truststore.type",
+    password: "ssl.truststore.password",
+};
+const OWN: Store =
+    Store { location: "ssl.keystore.location", kind: "ssl.keystore.type", password: "ssl.keystore.password" };
+
+/// A store's content.
+enum Content {
+    Pem(String),
+    Pkcs12(KeyStore),
+    Jks(Jks),
+}
+
+impl Store {
+    /// Reads the store, if one is named. As in the JVM, `JKS` and `PKCS12` each open the other one too.
+    fn read<'a>(&self, values: &Values<'a>) -> Result<Option<(&'a str, Content)>> {
+        let Some(path) = values.text(self.location) else { return Ok(None) };
+        let kind = values.text(self.kind).map(str::to_ascii_uppercase);
+        let may_be_pem = match kind.as_deref() {
+            Some("PEM") => Some(true),
+            // JKS is the default: whoever did not say it may mean anything
+            Some("JKS") if values.given(self.kind).is_none() => None,
+            Some("JKS" | "PKCS12") => Some(false),
+            other => return Err(invalid(self.kind, other.unwrap_or_default(), "one of JKS, PKCS12, PEM")),
+        };
+        let bytes = read(self.location, path)?;
+        if may_be_pem.unwrap_or_else(|| pem::is_pem(&bytes)) {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            return Ok(Some((path, Content::Pem(text))));
+        }
+        let password = values.text(self.password).unwrap_or_default();
+        if bytes.starts_with(&jks::MAGIC) {
+            let store = Jks::read(&bytes, password).map_err(|error| {
+                self.error(format!("{path} cannot be opened as JKS: {error}; is {} right?", self.password))
+            })?;
+            return Ok(Some((path, Content::Jks(store))));
+        }
+        if bytes.starts_with(&JCEKS) || pem::is_pem(&bytes) {
+            let remedy = if bytes.starts_with(&JCEKS) {
+                "is a JCEKS store, which is not supported: convert it with `keytool -importkeystore -deststoretype PKCS12`".to_owned()
+            } else {
+                format!("is PEM: set {}=PEM", self.kind)
+            };
+            return Err(self.error(format!("{path} {remedy}")));
+        }
+        let store =
+            KeyStore::from_pkcs12(&bytes, password, Pkcs12ImportPolicy::Relaxed).map_err(|error| {
+                self.error(format!("{path} cannot be opened as PKCS12: {error}; is {} right?", self.password))
+            })?;
+        Ok(Some((path, Content::Pkcs12(store))))
+    }
+
+    fn error(&self, what: impl std::fmt::Display) -> crate::Error {
+        config_error(self.location, what)
+    }
+}
 
 fn read(key: &str, path: &str) -> Result<Vec<u8>> {
     let failed = |error: std::io::Error| {
@@ -28,105 +98,78 @@ fn read(key: &str, path: &str) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(failed)
 }
 
-fn certificates(key: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
-    let list: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match list {
-        Ok(list) if !list.is_empty() => Ok(list),
-        Ok(_) => Err(config_error(key, "there is no CERTIFICATE block in it")),
-        Err(error) => Err(config_error(key, format!("not PEM: {error}"))),
-    }
-}
-
-fn private_key(key: &str, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
-    if pem.windows(21).any(|window| window == b"BEGIN ENCRYPTED PRIVA") {
-        let what =
-            "encrypted PEM keys are not supported: decrypt it with `openssl pkcs8`, or use a PKCS12 store";
-        return Err(config_error(key, what));
-    }
-    PrivateKeyDer::from_pem_slice(pem)
-        .map_err(|error| config_error(key, format!("no private key in PEM: {error}")))
-}
-
-fn pkcs12(location: &str, password_key: &str, path: &str, password: &str) -> Result<KeyStore> {
-    let bytes = read(location, path)?;
-    if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
-        let what = format!(
-            "{path} is a JKS store, which is not supported: convert it with `keytool -importkeystore -srckeystore {path} \
-             -destkeystore store.p12 -deststoretype PKCS12`"
-        );
-        return Err(config_error(location, what));
-    }
-    KeyStore::from_pkcs12(&bytes, password, Pkcs12ImportPolicy::Relaxed).map_err(|error| {
-        config_error(
-            location,
-            format!("{path} cannot be opened as PKCS12: {error}; is {password_key} right?"),
-        )
-    })
-}
-
-/// The type of a store: as said, else by the file's name.
-fn is_pem(values: &Values<'_>, type_key: &str, path: &str) -> Result<bool> {
-    match values.text(type_key).map(str::to_ascii_uppercase).as_deref() {
-        Some("PEM") => Ok(true),
-        Some("PKCS12") => Ok(false),
-        // The JVM's default is JKS, and its JKS loader opens PKCS12 files too.
-        Some("JKS") | None => Ok(path.ends_with(".pem") || path.ends_with(".crt")),
-        Some(other) => Err(invalid(type_key, other, "one of PEM, PKCS12, JKS")),
-    }
-}
-
 /// Certificates that are trusted; `None`: those of the system.
 pub(super) fn trusted(values: &Values<'_>) -> Result<Option<Vec<CertificateDer<'static>>>> {
     const INLINE: &str = "ssl.truststore.certificates";
-    const LOCATION: &str = "ssl.truststore.location";
-    const PASSWORD: &str = "ssl.truststore.password";
-    if let Some(pem) = values.text(INLINE) {
-        return certificates(INLINE, pem.as_bytes()).map(Some);
+    if let Some(text) = values.text(INLINE) {
+        return pem::certificates(text).map(Some).map_err(|error| config_error(INLINE, error));
     }
-    let Some(path) = values.text(LOCATION) else { return Ok(None) };
-    if is_pem(values, "ssl.truststore.type", path)? {
-        return certificates(LOCATION, &read(LOCATION, path)?).map(Some);
-    }
-    let store = pkcs12(LOCATION, PASSWORD, path, values.text(PASSWORD).unwrap_or_default())?;
+    let Some((path, content)) = TRUST.read(values)? else { return Ok(None) };
     let mut found = Vec::new();
-    for (_, entry) in store.entries() {
-        match entry {
-            KeyStoreEntry::Certificate(certificate) => found.push(certificate.as_der().to_vec().into()),
-            KeyStoreEntry::PrivateKeyChain(chain) => {
-                found.extend(chain.certs().iter().map(|certificate| certificate.as_der().to_vec().into()));
+    match content {
+        Content::Pem(text) => {
+            found = pem::certificates(&text).map_err(|error| TRUST.error(format!("{path}: {error}")))?;
+        }
+        Content::Jks(store) => {
+            found.extend(store.trusted);
+            found.extend(store.keys.into_iter().flat_map(|key| key.chain));
+        }
+        Content::Pkcs12(store) => {
+            for (_, entry) in store.entries() {
+                match entry {
+                    KeyStoreEntry::Certificate(certificate) => {
+                        found.push(certificate.as_der().to_vec().into());
+                    }
+                    KeyStoreEntry::PrivateKeyChain(chain) => {
+                        found.extend(chain.certs().iter().map(|of| of.as_der().to_vec().into()));
+                    }
+                    KeyStoreEntry::Secret(_) => {}
+                }
             }
-            KeyStoreEntry::Secret(_) => {}
         }
     }
-    if found.is_empty() {
-        Err(config_error(LOCATION, format!("{path} holds no certificate")))
-    } else {
-        Ok(Some(found))
-    }
+    if found.is_empty() { Err(TRUST.error(format!("{path} holds no certificate"))) } else { Ok(Some(found)) }
 }
 
 /// Our own certificate, if there is one.
 pub(super) fn identity(values: &Values<'_>) -> Result<Option<Identity>> {
     const CHAIN: &str = "ssl.keystore.certificate.chain";
     const KEY: &str = "ssl.keystore.key";
-    const LOCATION: &str = "ssl.keystore.location";
-    const PASSWORD: &str = "ssl.keystore.password";
-    if let Some(key) = values.text(KEY) {
-        let chain = values.text(CHAIN).ok_or_else(|| config_error(CHAIN, format!("needed beside {KEY}")))?;
-        return Ok(Some((certificates(CHAIN, chain.as_bytes())?, private_key(KEY, key.as_bytes())?)));
+    let key_password = values.text(KEY_PASSWORD);
+    match (values.text(KEY), values.text(CHAIN)) {
+        (Some(key), Some(chain)) => {
+            let chain = pem::certificates(chain).map_err(|error| config_error(CHAIN, error))?;
+            let key = pem::private_key(key, key_password, KEY_PASSWORD);
+            return Ok(Some((chain, key.map_err(|error| config_error(KEY, error))?)));
+        }
+        (Some(_), None) => return Err(config_error(CHAIN, format!("needed beside {KEY}"))),
+        (None, Some(_)) => return Err(config_error(KEY, format!("needed beside {CHAIN}"))),
+        (None, None) => {}
     }
-    let Some(path) = values.text(LOCATION) else { return Ok(None) };
-    if is_pem(values, "ssl.keystore.type", path)? {
-        let pem = read(LOCATION, path)?;
-        return Ok(Some((certificates(LOCATION, &pem)?, private_key(LOCATION, &pem)?)));
-    }
-    let store = pkcs12(LOCATION, PASSWORD, path, values.text(PASSWORD).unwrap_or_default())?;
-    let chain = store.private_key_chain();
-    let (_, chain) =
-        chain.ok_or_else(|| -> Error { config_error(LOCATION, format!("{path} holds no private key")) })?;
-    let certificates = chain.certs().iter().map(|certificate| certificate.as_der().to_vec().into()).collect();
-    let key = PrivateKeyDer::try_from(chain.key().as_der().to_vec()).map_err(|error| {
-        config_error(LOCATION, format!("{path}: the private key is of no known kind: {error}"))
-    })?;
-    Ok(Some((certificates, key)))
+    let Some((path, content)) = OWN.read(values)? else { return Ok(None) };
+    let no_key = || OWN.error(format!("{path} holds no private key"));
+    let (chain, key) = match content {
+        Content::Pem(text) => {
+            let failed = |error| OWN.error(format!("{path}: {error}"));
+            let key = pem::private_key(&text, key_password, KEY_PASSWORD).map_err(failed)?;
+            return Ok(Some((pem::certificates(&text).map_err(failed)?, key)));
+        }
+        Content::Jks(store) => {
+            let entry = store.keys.into_iter().next().ok_or_else(no_key)?;
+            let password = key_password.or_else(|| values.text(OWN.password)).unwrap_or_default();
+            let key = entry.open(password).map_err(|error| {
+                let keys = format!("{KEY_PASSWORD} (or {}, where that is not set)", OWN.password);
+                OWN.error(format!("{path}: {error}; is {keys} right?"))
+            })?;
+            (entry.chain, key)
+        }
+        Content::Pkcs12(store) => {
+            let (_, entry) = store.private_key_chain().ok_or_else(no_key)?;
+            let chain = entry.certs().iter().map(|certificate| certificate.as_der().to_vec().into());
+            (chain.collect(), entry.key().as_der().to_vec())
+        }
+    };
+    let key = PrivateKeyDer::try_from(key)
+        .map_err(|error| OWN.error(format!("{path}: the private key is of no known kind: {error}")))?;
+    Ok(Some((chain, key)))
 }

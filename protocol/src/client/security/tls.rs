@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedCipherSuite,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -31,8 +36,9 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     /// Reads `ssl.*`.
     pub(crate) fn read(values: &Values<'_>) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = Arc::new(roots(values)?);
+        let provider = provider(values)?;
+        let trusted = stores::trusted(values)?;
+        let roots = Arc::new(roots(trusted.as_deref())?);
         // An empty value switches host names off; https is the default.
         let verifies_name = match values.given(IDENTIFICATION) {
             None => true,
@@ -47,7 +53,8 @@ impl Tls {
             .map_err(|error| {
                 config_error("ssl.truststore.location", format!("no certificate to trust: {error}"))
             })?;
-        let verifier = Arc::new(Verifier { inner: verifier, verifies_name });
+        let verifier =
+            Arc::new(Verifier { inner: verifier, trusted: trusted.unwrap_or_default(), verifies_name });
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&versions(values)?)
             .map_err(|error| config_error("ssl.enabled.protocols", error))?
@@ -93,7 +100,7 @@ impl Tls {
 /// of `ssl.truststore.*`.
 pub(super) fn server_config(values: &Values<'_>) -> Result<Arc<rustls::ServerConfig>> {
     const KEY: &str = "ssl.client.auth";
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = provider(values)?;
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(values)?)
         .map_err(|error| config_error("ssl.enabled.protocols", error))?;
@@ -101,8 +108,10 @@ pub(super) fn server_config(values: &Values<'_>) -> Result<Arc<rustls::ServerCon
     let builder = if auth.eq_ignore_ascii_case("none") {
         builder.with_no_client_auth()
     } else {
-        let verifier =
-            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots(values)?), provider);
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots(stores::trusted(values)?.as_deref())?),
+            provider,
+        );
         let verifier = match auth.to_ascii_lowercase().as_str() {
             "required" => verifier.build(),
             "requested" => verifier.allow_unauthenticated().build(),
@@ -121,6 +130,14 @@ pub(super) fn server_config(values: &Values<'_>) -> Result<Arc<rustls::ServerCon
     Ok(Arc::new(config))
 }
 
+/// What TLS says in an I/O error, with the remedy. With TLS 1.3 a broker refuses a client's certificate after the handshake, in
+/// the middle of whatever comes next.
+pub(crate) fn refusal(error: &std::io::Error, peer: &str) -> Option<Error> {
+    error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>())?;
+    let (kind, remedy) = remedy(error);
+    Some(Error::new(kind, format!("TLS with {peer} failed: {error}{remedy}")))
+}
+
 /// What to do about a handshake that failed.
 fn remedy(error: &std::io::Error) -> (ErrorKind, &'static str) {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
@@ -137,23 +154,48 @@ fn remedy(error: &std::io::Error) -> (ErrorKind, &'static str) {
         )) => certificate(
             "; use a host name of the certificate, or set ssl.endpoint.identification.algorithm to nothing to accept any",
         ),
-        Some(rustls::Error::AlertReceived(_)) => {
-            certificate("; the broker refused: it may want a client certificate (ssl.keystore.location)")
-        }
+        Some(rustls::Error::InvalidCertificate(_)) => certificate("; the broker's certificate is not valid"),
+        Some(rustls::Error::AlertReceived(alert)) => refused(*alert),
         Some(rustls::Error::InvalidMessage(_)) => (
             ErrorKind::Protocol,
             "; this listener does not seem to speak TLS: check port and security.protocol",
+        ),
+        Some(rustls::Error::PeerIncompatible(_)) => certificate(
+            "; broker and client share no protocol: see ssl.enabled.protocols and ssl.cipher.suites",
         ),
         _ => (ErrorKind::Network, ""),
     }
 }
 
-fn roots(values: &Values<'_>) -> Result<RootCertStore> {
+/// What an alert of the broker means.
+fn refused(alert: AlertDescription) -> (ErrorKind, &'static str) {
+    use AlertDescription as Alert;
+    let text = match alert {
+        Alert::CertificateRequired => {
+            "; the broker wants a client certificate: set ssl.keystore.location (or ssl.keystore.key)"
+        }
+        Alert::CertificateExpired => "; the client's certificate in ssl.keystore.location has expired",
+        Alert::BadCertificate
+        | Alert::UnknownCA
+        | Alert::CertificateUnknown
+        | Alert::UnsupportedCertificate => {
+            "; the broker does not take the client's certificate: check ssl.keystore.location (is it there, in date, and signed by a CA that the broker trusts?)"
+        }
+        Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity => {
+            "; broker and client share no protocol, or it wants a client certificate: see ssl.enabled.protocols, ssl.cipher.suites, ssl.keystore.location"
+        }
+        _ => "; the broker refused: it may want a client certificate (ssl.keystore.location)",
+    };
+    (ErrorKind::Authentication, text)
+}
+
+/// These certificates, or else those of the system.
+fn roots(trusted: Option<&[CertificateDer<'static>]>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    match stores::trusted(values)? {
+    match trusted {
         Some(certificates) => {
             for certificate in certificates {
-                roots.add(certificate).map_err(|error| {
+                roots.add(certificate.clone()).map_err(|error| {
                     config_error("ssl.truststore.location", format!("a certificate is malformed: {error}"))
                 })?;
             }
@@ -166,22 +208,58 @@ fn roots(values: &Values<'_>) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-/// `ssl.enabled.protocols`.
+/// `ssl.enabled.protocols`, none newer than `ssl.protocol`.
 fn versions(values: &Values<'_>) -> Result<Vec<&'static rustls::SupportedProtocolVersion>> {
     const KEY: &str = "ssl.enabled.protocols";
-    let list = values.text(KEY).unwrap_or("TLSv1.2,TLSv1.3");
-    let version = |name: &str| match name.trim() {
-        "TLSv1.2" => Ok(&rustls::version::TLS12),
-        "TLSv1.3" => Ok(&rustls::version::TLS13),
-        other => Err(invalid(KEY, other, "a list of TLSv1.2, TLSv1.3")),
+    const NEWEST: &str = "ssl.protocol";
+    let newest = values.text(NEWEST).unwrap_or("TLSv1.3");
+    let takes_1_3 = match newest {
+        "TLS" | "TLSv1.3" => true,
+        "TLSv1.2" => false,
+        other => return Err(invalid(NEWEST, other, "one of TLSv1.3, TLSv1.2, TLS")),
     };
-    list.split(',').map(version).collect()
+    let mut versions = Vec::new();
+    for name in values.list(KEY) {
+        match name {
+            "TLSv1.2" => versions.push(&rustls::version::TLS12),
+            "TLSv1.3" if takes_1_3 => versions.push(&rustls::version::TLS13),
+            // what the JVM would take too is left out: it is not safe any more
+            "TLSv1.3" | "TLSv1.1" | "TLSv1" => {}
+            other => return Err(invalid(KEY, other, "a list of TLSv1.2, TLSv1.3")),
+        }
+    }
+    if versions.is_empty() {
+        let allowed = format!("a list with TLSv1.2 or TLSv1.3, and none newer than {NEWEST}={newest}");
+        return Err(invalid(KEY, values.text(KEY).unwrap_or_default(), &allowed));
+    }
+    Ok(versions)
 }
 
-/// The usual verification, without the host name where that is asked.
+/// The cryptography with the suites of `ssl.cipher.suites`, where that is set. Suites that are not known are passed over, as
+/// long as one is left.
+fn provider(values: &Values<'_>) -> Result<Arc<CryptoProvider>> {
+    const KEY: &str = "ssl.cipher.suites";
+    let mut provider = rustls::crypto::ring::default_provider();
+    let wanted: Vec<&str> = values.list(KEY).collect();
+    if wanted.is_empty() {
+        return Ok(Arc::new(provider));
+    }
+    let java_name = |suite: &SupportedCipherSuite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_");
+    let known: Vec<String> = provider.cipher_suites.iter().map(java_name).collect();
+    provider.cipher_suites.retain(|suite| wanted.contains(&java_name(suite).as_str()));
+    if provider.cipher_suites.is_empty() {
+        let given = values.text(KEY).unwrap_or_default();
+        return Err(invalid(KEY, given, &format!("a list with some of {}", known.join(", "))));
+    }
+    Ok(Arc::new(provider))
+}
+
+/// The usual verification, without the host name where that is asked. As for the JVM, a certificate that the trust store itself
+/// holds needs no issuer.
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
+    trusted: Vec<CertificateDer<'static>>,
     verifies_name: bool,
 }
 
@@ -201,6 +279,15 @@ impl ServerCertVerifier for Verifier {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.verifies_name => Ok(ServerCertVerified::assertion()),
+            // a certificate of a CA does not pass for that of a server otherwise
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.trusted.iter().any(|trusted| trusted == end_entity) =>
+            {
+                if self.verifies_name {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
             verified => verified,
         }
     }
