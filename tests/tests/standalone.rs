@@ -411,7 +411,7 @@ fn bad_records_go_to_the_dead_letter_queue_and_the_rest_goes_on() {
     let arguments = ["-C", "-q", "-e", "-b", &kafka, "-t", &format!("{topic}-dlq"), "-f", "%s|%h\n"];
     let read = Command::new("kcat").args(arguments).output().expect("kcat is not installed");
     let letters = String::from_utf8(read.stdout).unwrap();
-    assert_eq!(letters.trim().lines().count(), 1, "{letters}");
+    assert_eq!(letters.matches("__connect.errors.stage=").count(), 1, "{letters}");
     assert!(letters.starts_with(&format!("not json|__connect.errors.topic={topic},")), "{letters}");
     for header in [
         "partition=0",

@@ -99,6 +99,8 @@ pub(crate) struct SourceMetrics {
     written: Counter,
     active: Gauge,
     poll_time: Histogram,
+    /// Records of a transaction.
+    transaction_size: Histogram,
 }
 
 impl SourceMetrics {
@@ -110,7 +112,13 @@ impl SourceMetrics {
             written: bean.counter("source_record_write_total"),
             active: bean.gauge("source_record_active_count"),
             poll_time: bean.histogram("poll_batch_{}_time_ms"),
+            transaction_size: bean.histogram("transaction_size_{}"),
         }
+    }
+
+    /// A transaction with this many records was committed.
+    pub(crate) fn transaction(&self, records: usize) {
+        self.transaction_size.record(records as f64);
     }
 
     /// A poll gave this many records.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aqueduct_protocol::client::consumer::{Consumer, NoListener, PartitionBatch};
-use aqueduct_protocol::client::producer::{AppendError, Producer, TopicHandle};
+use aqueduct_protocol::client::producer::{AppendError, DeliveryTicket, Producer, TopicHandle};
 use aqueduct_protocol::client::{Admin, Client, ClientConfig, Properties};
 use aqueduct_protocol::wire::TopicPartition;
 use aqueduct_protocol::{Error, ErrorKind};
@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::storage_topic::StorageTopic;
+use super::transactional::KeyValue;
 use super::{StoreError, storage_topic};
 
 /// Longest wait of a poll; new records end it at once.
@@ -98,7 +99,7 @@ impl KafkaLog {
             consumer,
             admin,
             partitions: partitions.into(),
-            read_committed,
+            committed_first: read_committed,
             reader: Box::new(reader),
             waiting: Vec::new(),
         };
@@ -118,22 +119,8 @@ impl KafkaLog {
     }
 
     /// Writes records, and waits until all replicas in sync have them.
-    pub(super) async fn append(&self, records: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), Error> {
-        let mut session = self.producer.session();
-        for (key, value) in records {
-            loop {
-                match session.append(&self.topic, None, None, Some(key), value.as_deref(), &[]) {
-                    Ok(_) => break,
-                    Err(AppendError::Full { .. }) => session.wait_capacity().await?,
-                    Err(AppendError::Failed(error)) => return Err(error),
-                    Err(error) => {
-                        let message = format!("topic {}: {error}", self.topic.name());
-                        return Err(Error::new(ErrorKind::Record, message).with_source(error));
-                    }
-                }
-            }
-        }
-        match session.finish().await {
+    pub(super) async fn append(&self, records: &[KeyValue]) -> Result<(), Error> {
+        match append(&self.producer, &self.topic, records).await?.await {
             Ok(_) => Ok(()),
             Err(errors) => Err(errors.failed.into_iter().next().map_or_else(
                 || Error::new(ErrorKind::State, format!("topic {}: not written", self.topic.name())),
@@ -143,13 +130,38 @@ impl KafkaLog {
     }
 }
 
+/// Hands records to a producer; the ticket tells what becomes of them.
+pub(super) async fn append(
+    producer: &Producer,
+    topic: &TopicHandle,
+    records: &[KeyValue],
+) -> Result<DeliveryTicket, Error> {
+    let mut session = producer.session();
+    for (key, value) in records {
+        loop {
+            match session.append(topic, None, None, Some(key), value.as_deref(), &[]) {
+                Ok(_) => break,
+                Err(AppendError::Full { .. }) => session.wait_capacity().await?,
+                Err(AppendError::Failed(error)) => return Err(error),
+                Err(error) => {
+                    let message = format!("topic {}: {error}", topic.name());
+                    return Err(Error::new(ErrorKind::Record, message).with_source(error));
+                }
+            }
+        }
+    }
+    Ok(session.finish())
+}
+
 /// What follows the topic.
 struct Tail {
     name: String,
     consumer: Consumer,
     admin: Admin,
     partitions: Arc<[TopicPartition]>,
-    read_committed: bool,
+    /// Whether the next question for the ends leaves open transactions out: the first does, since those of a worker that was
+    /// killed end only when its work is taken up again.
+    committed_first: bool,
     reader: Box<dyn LogReader>,
     /// Those that wait, with how far to read for them.
     waiting: Vec<(Vec<i64>, Vec<Ends>)>,
@@ -179,7 +191,9 @@ impl Tail {
             if asking.is_empty() && !queued.is_empty() {
                 asking = std::mem::take(&mut queued);
                 let (admin, partitions) = (self.admin.clone(), Arc::clone(&self.partitions));
-                let (answers, committed) = (answers.clone(), self.read_committed);
+                // open transactions included: what they write may be what is waited for
+                let committed = std::mem::take(&mut self.committed_first);
+                let answers = answers.clone();
                 tokio::spawn(async move {
                     let _ = answers.send(ends(&admin, &partitions, committed).await).await;
                 });

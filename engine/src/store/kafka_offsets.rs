@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::kafka_log::{KafkaLog, LogReader, LogRecord};
 use super::offset_table::{OffsetTable, encode_value};
 use super::storage_topic::StorageTopic;
+use super::transactional::KeyValue;
 use super::{OffsetStore, StoreError};
 use crate::connector::{BoxFuture, OffsetMap};
 
@@ -53,6 +54,22 @@ impl KafkaOffsetStore {
         Ok(KafkaOffsetStore { topic, table, log })
     }
 
+    /// The topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic.name
+    }
+
+    /// The record that an offset is, for producers that write it in a transaction of theirs.
+    pub(crate) fn record(
+        &self,
+        connector: &str,
+        partition: &OffsetMap,
+        offset: Option<&OffsetMap>,
+    ) -> Result<KeyValue, StoreError> {
+        let value = offset.map(|offset| encode_value(connector, offset)).transpose()?;
+        Ok((self.table.lock().key(connector, partition), value))
+    }
+
     async fn refresh(&self) -> Result<(), StoreError> {
         self.log.read_to_end().await.map_err(|error| self.topic.error("cannot be read to its end", error))
     }
@@ -77,14 +94,10 @@ impl OffsetStore for KafkaOffsetStore {
         offsets: Vec<(Arc<OffsetMap>, Option<OffsetMap>)>,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            let mut records = Vec::with_capacity(offsets.len());
-            for (partition, offset) in &offsets {
-                let value = match offset {
-                    Some(offset) => Some(encode_value(connector, offset)?),
-                    None => None,
-                };
-                records.push((self.table.lock().key(connector, partition), value));
-            }
+            let record = |(partition, offset): &(Arc<OffsetMap>, Option<OffsetMap>)| {
+                self.record(connector, partition, offset.as_ref())
+            };
+            let records = offsets.iter().map(record).collect::<Result<Vec<_>, _>>()?;
             let written = self.log.append(&records).await;
             written.map_err(|error| self.topic.error("cannot be written", error))
         })

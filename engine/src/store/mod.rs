@@ -9,6 +9,7 @@ mod kafka_status;
 mod offset_table;
 mod status;
 mod storage_topic;
+mod transactional;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use kafka_offsets::KafkaOffsetStore;
 pub(crate) use kafka_status::KafkaStatusStore;
 pub(crate) use status::{KnownStatus, StatusRecord, TopicSeen, WorkerStatus, may_write_safely};
 pub(crate) use storage_topic::{Storage, StorageTopic};
+pub(crate) use transactional::{TransactionalWriter, fence};
 
 /// An error of a store: what could not be read or written, and why.
 #[derive(Debug, thiserror::Error)]

@@ -114,6 +114,23 @@ impl StorageTopic {
         Ok(StorageTopic { storage, name: name.to_owned(), partitions, replication_factor, configs })
     }
 
+    /// A connector's own topic of offsets, made as the worker's own would be. Without `offset.storage.replication.factor`, which
+    /// standalone workers do not have, the broker decides.
+    pub(crate) fn of_connector(
+        name: &str,
+        worker: &ConfigMap,
+        distributed: bool,
+    ) -> Result<StorageTopic, WorkerConfigError> {
+        let mut properties = worker.clone();
+        properties.insert(Storage::Offset.topic_key().to_owned(), name.to_owned());
+        if !distributed {
+            properties
+                .entry("offset.storage.replication.factor".to_owned())
+                .or_insert_with(|| "-1".to_owned());
+        }
+        StorageTopic::from_properties(Storage::Offset, &properties)
+    }
+
     /// The error of a client on this topic.
     pub(super) fn error(&self, what: &'static str, source: Error) -> StoreError {
         StoreError::Topic { key: self.storage.topic_key(), topic: self.name.clone(), what, source }

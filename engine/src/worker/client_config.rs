@@ -175,7 +175,7 @@ pub fn worker_client(worker: &ConfigMap, client_id: &str) -> IndexMap<String, St
     config
 }
 
-fn is_connection_key(key: &str) -> bool {
+pub(super) fn is_connection_key(key: &str) -> bool {
     const EXACT: [&str; 9] = [
         "bootstrap.servers",
         "security.protocol",

@@ -129,15 +129,16 @@ pub(super) static SOURCE: ConfigDef = ConfigDef {
         )
         .shown("Exactly Once Support", 2, Width::Short, "Exactly once support")
         .valid(Validator::OneOfIgnoringCase(&["requested", "required"])),
-        key("transaction.boundary", ConfigType::String, "poll", MEDIUM, "When transactions end: poll, interval or connector.")
+        key(BOUNDARY, ConfigType::String, "poll", MEDIUM, "When transactions end: poll, interval or connector.")
             .shown("Exactly Once Support", 3, Width::Short, "Transaction Boundary")
             .valid(Validator::OneOfIgnoringCase(&["poll", "interval", "connector"])),
         ConfigKey::nullable(
-            "transaction.boundary.interval.ms",
+            BOUNDARY_INTERVAL,
             ConfigType::Long,
             LOW,
-            "Time between the ends of transactions with transaction.boundary=interval.",
+            "Time between the ends of transactions with transaction.boundary=interval; offset.flush.interval.ms if not set.",
         )
+        .valid(Validator::AtLeast(0))
         .shown("Exactly Once Support", 4, Width::Short, "Transaction boundary interval"),
         ConfigKey::nullable(OFFSETS_TOPIC, ConfigType::String, LOW, "Topic of this connector's own offsets.")
             .shown("offsets.topic", 1, Width::Long, "Offsets topic"),
@@ -186,6 +187,8 @@ pub(super) static DEAD_LETTERS: ConfigDef = ConfigDef {
 pub(super) const KEY_CONVERTER: &str = "key.converter";
 pub(super) const VALUE_CONVERTER: &str = "value.converter";
 pub(super) const HEADER_CONVERTER: &str = "header.converter";
+pub(super) const BOUNDARY: &str = "transaction.boundary";
+pub(super) const BOUNDARY_INTERVAL: &str = "transaction.boundary.interval.ms";
 pub(super) const OFFSETS_TOPIC: &str = "offsets.storage.topic";
 pub(super) const DLQ_TOPIC: &str = "errors.deadletterqueue.topic.name";
 pub(super) const DLQ_REPLICATION: &str = "errors.deadletterqueue.topic.replication.factor";

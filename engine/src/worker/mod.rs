@@ -10,14 +10,17 @@ pub(crate) mod connector_config;
 mod consumed;
 mod dead_letters;
 mod errors;
+mod exactly_once;
 mod framework;
 mod in_flight;
 mod lag;
 mod letter_text;
+mod offset_stores;
 mod offsets;
 mod pipeline;
 mod report;
 mod retry;
+mod sender;
 mod sink;
 mod sink_offsets;
 mod source;
@@ -36,11 +39,12 @@ use tokio::sync::{OnceCell, Semaphore};
 use crate::connector::{ConfigMap, ConnectError, ConnectorContext, ConnectorPlugin, Registry};
 use crate::herder::{ConfigPatch, HerderError};
 use crate::loggers::Loggers;
-use crate::store::OffsetStore;
 
 pub use client_config::{OverridePolicy, TaskClient, task_client, worker_client};
 pub use config::{ListenerAddress, WorkerConfig, WorkerConfigError};
 pub use connector::ConnectorHandle;
+pub use exactly_once::{ExactlyOnce, StartGate};
+pub use offset_stores::OffsetStores;
 pub use report::{ConfigInfo, ConfigReport, Definition};
 pub use status::{ConnectorStatus, State, Status, StatusBoard, StatusEntry, StatusListener};
 pub use task::{TaskHandle, TaskSpec};
@@ -59,7 +63,7 @@ pub struct Worker {
 pub(crate) struct Shared {
     pub(crate) config: WorkerConfig,
     pub(crate) registry: Registry,
-    pub(crate) offsets: Arc<dyn OffsetStore>,
+    pub(crate) offsets: OffsetStores,
     pub(crate) statuses: Arc<dyn StatusListener>,
     loggers: Loggers,
     cluster_id: OnceCell<String>,
@@ -71,7 +75,7 @@ impl Worker {
     pub fn new(
         config: WorkerConfig,
         registry: Registry,
-        offsets: Arc<dyn OffsetStore>,
+        offsets: impl Into<OffsetStores>,
         statuses: Arc<dyn StatusListener>,
         loggers: Loggers,
     ) -> Worker {
@@ -79,7 +83,7 @@ impl Worker {
         let shared = Shared {
             config,
             registry,
-            offsets,
+            offsets: offsets.into(),
             statuses,
             loggers,
             cluster_id: OnceCell::new(),

@@ -1,33 +1,19 @@
-//! The loop of a source task: poll → transforms → converters → producer, and offsets as far as records are acknowledged.
+//! The loop of a source task: poll → transforms → converters → producer, and offsets as far as records are acknowledged, or
+//! in one transaction with their records.
 //!
 //! A batch is copied into the producer's buffers, so the same `Batch` serves the next poll at once while the producer sends.
-//! What is on the way is bounded by the producer's `buffer.memory` and by [`MAX_IN_FLIGHT_BATCHES`].
+//! What is on the way is bounded by the producer's `buffer.memory` and by the batches that may be in flight.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use aqueduct_protocol::client::producer::{
-    AppendError, DeliveryErrors, DeliveryTicket, Producer, TopicHandle,
-};
-use indexmap::IndexMap;
 use tokio::time::Instant;
 
-use super::client_config::{TaskClient, task_client};
-use super::dead_letters::DeadLetters;
-use super::errors::{ErrorPolicy, RecordSide};
-use super::in_flight::InFlight;
-use super::pipeline::Pipeline;
-use super::retry::Retry;
+use super::sender::Sender;
 use super::task::TaskRun;
-use super::topics::TopicCreator;
 use crate::connector::{BoxFuture, ConnectError, OffsetMap, OffsetReader, SourceTask, SourceTaskContext};
-use crate::data::{Batch, RecordState, SourcePosition, TopicId};
-use crate::metrics::SourceMetrics;
+use crate::data::Batch;
 use crate::store::OffsetStore;
-
-/// Batches that may wait for their acknowledgement; each costs a few hundred bytes beside its records.
-const MAX_IN_FLIGHT_BATCHES: usize = 512;
 
 /// Runs until the task is stopped or fails.
 pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SourceTask>) -> Result<(), ConnectError> {
@@ -35,22 +21,40 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SourceTask>) -> Resu
     if !run.wait_until_resumed().await {
         return Ok(());
     }
-    let mut sender = Sender::new(&run).await?;
+    let mut stop = run.stop.clone();
+    let prepared = tokio::select! {
+        prepared = prepare(&run) => prepared?,
+        () = stop.stopped() => return Ok(()),
+    };
+    let (offsets, mut sender) = prepared;
     let context = SourceTaskContext {
         connector: Arc::clone(&run.id.connector),
         task: run.id.task,
-        offsets: Arc::new(Offsets {
-            store: Arc::clone(&run.shared.offsets),
-            connector: Arc::clone(&run.id.connector),
-        }),
+        offsets: Arc::new(Offsets { store: offsets, connector: Arc::clone(&run.id.connector) }),
         stop: run.stop.clone(),
     };
     task.start(&run.task_config, context).await?;
     tracing::info!(connector = &*run.id.connector, task = run.id.task, "source task is started");
     let result = work(&mut run, &mut *task, &mut sender).await;
-    let ended = finish(&mut sender, &mut *task, run.shared.config.offset_flush_timeout).await;
+    let limit = run.shared.config.offset_flush_timeout;
+    let ended = finish(&mut sender, &mut *task, limit, result.is_err()).await;
     task.stop().await;
     result.and(ended)
+}
+
+/// Clients and stores. With exactly-once delivery former tasks are shut out first, and at the end it is made sure that this
+/// one is still wanted (KIP-618).
+async fn prepare(run: &TaskRun) -> Result<(Arc<dyn OffsetStore>, Sender), ConnectError> {
+    if let Some(exactly_once) = &run.exactly_once {
+        exactly_once.gate.fence().await?;
+    }
+    let (worker, connector) = (&run.shared.config.properties, &run.connector_config);
+    let offsets = run.shared.offsets.of(worker, connector, &run.id.connector).await?;
+    let sender = Sender::new(run, &offsets).await?;
+    if let Some(exactly_once) = &run.exactly_once {
+        exactly_once.gate.verify().await?;
+    }
+    Ok((offsets.all, sender))
 }
 
 async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender) -> Result<(), ConnectError> {
@@ -59,7 +63,7 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
     let mut failed_polls = 0_u32;
     loop {
         if run.is_paused() {
-            sender.commit(task).await;
+            sender.commit(task).await?;
         }
         if (run.is_paused() || run.stop.is_stopped()) && !run.wait_until_resumed().await {
             return Ok(());
@@ -86,8 +90,12 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
             Err(error) => return Err(error),
         }
         sender.settle()?;
-        if Instant::now() >= commit_due {
-            sender.commit(task).await;
+        let due = match &sender.transactions {
+            Some(transactions) => transactions.is_due(),
+            None => Instant::now() >= commit_due,
+        };
+        if due {
+            sender.commit(task).await?;
             commit_due = Instant::now() + run.shared.config.offset_flush_interval;
         }
     }
@@ -115,11 +123,29 @@ async fn poll(
     }
 }
 
-/// After the last poll: waits for acknowledgements as long as a commit may take, then commits what is acknowledged.
-async fn finish(sender: &mut Sender, task: &mut dyn SourceTask, limit: Duration) -> Result<(), ConnectError> {
+/// After the last poll: waits for acknowledgements as long as a commit may take, then commits what is acknowledged. The open
+/// transaction of a task that failed is aborted.
+async fn finish(
+    sender: &mut Sender,
+    task: &mut dyn SourceTask,
+    limit: Duration,
+    failed: bool,
+) -> Result<(), ConnectError> {
     let deadline = Instant::now() + limit;
-    let drained = tokio::time::timeout_at(deadline, sender.drain()).await;
-    sender.commit(task).await;
+    let ending = async {
+        match &mut sender.transactions {
+            Some(transactions) if failed || transactions.is_spoilt() => {
+                transactions.abort().await;
+                Ok(())
+            }
+            Some(_) => sender.commit(task).await,
+            None => sender.drain().await,
+        }
+    };
+    let drained = tokio::time::timeout_at(deadline, ending).await;
+    if sender.transactions.is_none() {
+        sender.commit(task).await?;
+    }
     if let Some(dead_letters) = sender.dead_letters.take() {
         dead_letters.close().await;
     }
@@ -159,298 +185,4 @@ impl OffsetReader for Offsets {
             Ok(found.pop().flatten())
         })
     }
-}
-
-/// From a polled batch to the producer.
-struct Sender {
-    connector: Arc<str>,
-    task: usize,
-    pipeline: Pipeline,
-    policy: ErrorPolicy,
-    retry: Retry,
-    dead_letters: Option<DeadLetters>,
-    /// What fails the task as soon as it looks.
-    failure: Option<ConnectError>,
-    producer: Producer,
-    topics: Vec<(Arc<str>, TopicHandle)>,
-    creator: Option<TopicCreator>,
-    in_flight: InFlight<DeliveryTicket>,
-    store: Arc<dyn OffsetStore>,
-    /// Offsets that are stored and that the task has not been told of.
-    stored: IndexMap<Arc<OffsetMap>, Arc<OffsetMap>>,
-    /// Topics of the batch under way.
-    used: Vec<TopicId>,
-    metrics: SourceMetrics,
-}
-
-impl Sender {
-    async fn new(run: &TaskRun) -> Result<Sender, ConnectError> {
-        let (worker, connector) = (&run.shared.config.properties, &run.connector_config);
-        let pipeline = Pipeline::new(worker, connector)?;
-        let config = task_client(TaskClient::Producer, worker, connector, &run.id.connector, run.id.task);
-        let producer = Producer::new(&config)
-            .await
-            .map_err(|error| ConnectError::fatal("cannot make the task's producer").caused_by(error))?;
-        Ok(Sender {
-            connector: Arc::clone(&run.id.connector),
-            task: run.id.task,
-            pipeline,
-            policy: ErrorPolicy::new(run.id.clone(), connector, RecordSide::Source),
-            retry: Retry::from_config(connector),
-            dead_letters: DeadLetters::for_task(run, RecordSide::Source).await?,
-            failure: None,
-            producer,
-            topics: Vec::new(),
-            creator: TopicCreator::for_source(run)?,
-            in_flight: InFlight::new(),
-            store: Arc::clone(&run.shared.offsets),
-            stored: IndexMap::new(),
-            used: Vec::new(),
-            metrics: SourceMetrics::new(&run.id.connector, run.id.task),
-        })
-    }
-
-    /// Transforms, converts and hands the batch to the producer; waits while the producer's memory is full.
-    async fn send(&mut self, batch: &mut Batch, run: &mut TaskRun) -> Result<(), ConnectError> {
-        if batch.records.is_empty() && batch.positions.is_empty() {
-            return Ok(());
-        }
-        if let Some(wait) = self.pipeline.transform(batch) {
-            let limit = self.retry.limit;
-            let late = async {
-                match limit {
-                    Some(limit) => tokio::time::sleep(limit).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = wait => {}
-                () = late => {} // the records that still miss something fail
-                () = run.stop.stopped() => return Ok(()), // the batch counts as not polled
-            }
-        }
-        let began = std::time::Instant::now();
-        self.pipeline.encode(batch);
-        self.metrics.task.converted(began);
-        let verdict = self.policy.review(batch, &self.pipeline);
-        if let Some(dead_letters) = &mut self.dead_letters {
-            dead_letters.report(batch, &mut self.pipeline).await?; // also of the record that fails the task
-        }
-        verdict?;
-        if !self.resolve_topics(batch, run).await? {
-            return Ok(()); // stopped: the batch counts as not polled
-        }
-        while self.in_flight.len() >= MAX_IN_FLIGHT_BATCHES {
-            self.wait_for_oldest().await?;
-        }
-        let mut session = self.producer.session();
-        let mut appended = 0_usize;
-        let mut topic: Option<(TopicId, &TopicHandle)> = None;
-        self.used.clear();
-        let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
-        for (index, record) in batch.records.iter().enumerate() {
-            if record.state != RecordState::Live {
-                continue;
-            }
-            let handle = match topic {
-                Some((id, handle)) if id == record.topic => handle,
-                _ => {
-                    let name = batch.topic(record.topic);
-                    let found =
-                        self.topics.iter().find(|(known, _)| **known == *name).map(|(_, handle)| handle);
-                    let Some(handle) = found else { return Err(unresolved(name)) };
-                    if !self.used.contains(&record.topic) {
-                        self.used.push(record.topic);
-                        run.used_topic(name);
-                    }
-                    topic = Some((record.topic, handle));
-                    handle
-                }
-            };
-            let partition = (record.partition >= 0).then_some(record.partition);
-            let timestamp = (record.timestamp >= 0).then_some(record.timestamp);
-            headers.clear();
-            headers.extend(self.pipeline.encoded_headers(batch, record));
-            loop {
-                let (key, value) = self.pipeline.encoded(batch, index);
-                match session.append(handle, partition, timestamp, key, value, &headers) {
-                    Ok(_) => break appended += 1,
-                    Err(AppendError::Full { .. }) => tokio::select! {
-                        waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
-                        // a part of the batch is sent, none of it is committed: it is read again at the next start
-                        () = run.stop.stopped() => return Ok(()),
-                    },
-                    Err(error) => break self.policy.undelivered(1, not_sent(batch, index, error))?,
-                }
-            }
-        }
-        let ticket = session.finish();
-        self.in_flight.push((appended > 0).then_some(ticket), batch.positions.drain(..));
-        self.metrics.written(appended, self.in_flight.len());
-        Ok(())
-    }
-
-    /// Makes sure that every topic of the batch has a handle, and exists if the connector is to create it. False if the
-    /// task was stopped meanwhile.
-    async fn resolve_topics(&mut self, batch: &Batch, run: &mut TaskRun) -> Result<bool, ConnectError> {
-        let mut last = None;
-        for record in &batch.records {
-            if record.state != RecordState::Live || last == Some(record.topic) {
-                continue;
-            }
-            last = Some(record.topic);
-            let name = batch.topic(record.topic);
-            if self.topics.iter().any(|(known, _)| **known == *name) {
-                continue;
-            }
-            let topic: Arc<str> = Arc::from(name);
-            if let Some(creator) = &mut self.creator {
-                creator.ensure(&topic).await?;
-            }
-            let Some(handle) = self.topic(&topic, run).await? else { return Ok(false) };
-            self.topics.push((topic, handle));
-        }
-        Ok(true)
-    }
-
-    /// The topic's handle; what may pass is tried again. None if the task was stopped meanwhile.
-    async fn topic(&mut self, topic: &str, run: &mut TaskRun) -> Result<Option<TopicHandle>, ConnectError> {
-        let mut attempt = 0_u32;
-        loop {
-            let handle = tokio::select! {
-                handle = self.producer.topic(topic) => handle,
-                () = run.stop.stopped() => return Ok(None),
-            };
-            match handle {
-                Ok(handle) => return Ok(Some(handle)),
-                Err(error) if error.is_retriable() => {
-                    attempt = attempt.saturating_add(1);
-                    self.policy.retried();
-                    tracing::warn!(
-                        connector = &*self.connector,
-                        task = self.task,
-                        "topic {topic}: cannot be written to yet: {error}"
-                    );
-                    if !run.stop.sleep(self.retry.task_delay(attempt)).await {
-                        return Ok(None);
-                    }
-                }
-                Err(error) => {
-                    let message = format!("topic {topic}: cannot be written to");
-                    return Err(ConnectError::fatal(message).caused_by(error));
-                }
-            }
-        }
-    }
-
-    /// Takes notice of acknowledgements, without waiting.
-    fn settle(&mut self) -> Result<(), ConnectError> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
-        let mut nobody = Context::from_waker(Waker::noop());
-        let policy = &mut self.policy;
-        self.in_flight.settle(|ticket| match std::pin::Pin::new(ticket).poll(&mut nobody) {
-            Poll::Pending => None,
-            Poll::Ready(Ok(_)) => Some(Ok(())),
-            Poll::Ready(Err(errors)) => Some(policy.undelivered(errors.total, unacknowledged(errors))),
-        })
-    }
-
-    async fn wait_for_oldest(&mut self) -> Result<(), ConnectError> {
-        if let Some(ticket) = self.in_flight.oldest() {
-            if let Err(errors) = ticket.await {
-                self.policy.undelivered(errors.total, unacknowledged(errors))?;
-            }
-            self.in_flight.oldest_is_done();
-        }
-        self.settle()
-    }
-
-    /// Waits until everything is acknowledged.
-    async fn drain(&mut self) -> Result<(), ConnectError> {
-        if self.in_flight.len() > 0 {
-            self.producer.flush().await;
-        }
-        while self.in_flight.len() > 0 {
-            self.wait_for_oldest().await?;
-        }
-        Ok(())
-    }
-
-    /// Writes what is acknowledged and tells the task.
-    async fn commit(&mut self, task: &mut dyn SourceTask) {
-        if let Err(error) = self.settle() {
-            tracing::debug!(connector = &*self.connector, task = self.task, "{error}"); // met again where it fails the task
-        }
-        self.write_offsets().await;
-        let stored: Vec<SourcePosition> =
-            self.stored.drain(..).map(|(partition, offset)| SourcePosition { partition, offset }).collect();
-        if let Err(error) = task.commit(&stored).await {
-            tracing::error!(
-                connector = &*self.connector,
-                task = self.task,
-                "the task's commit failed: {}",
-                error.trace().trim_end()
-            );
-        }
-    }
-
-    /// A failure keeps the offsets for the next time.
-    async fn write_offsets(&mut self) {
-        let offsets = self.in_flight.take_committable();
-        if offsets.is_empty() {
-            return;
-        }
-        if let Some(dead_letters) = &mut self.dead_letters
-            && let Err(error) = dead_letters.settle().await
-        {
-            self.in_flight.give_back(offsets);
-            self.failure.get_or_insert(error);
-            return;
-        }
-        let to_write = offsets
-            .iter()
-            .map(|(partition, offset)| (Arc::clone(partition), Some((**offset).clone())))
-            .collect();
-        let began = std::time::Instant::now();
-        let written = self.store.write(&self.connector, to_write).await;
-        self.metrics.task.committed(began, written.is_ok());
-        if let Err(error) = written {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-            tracing::error!(
-                connector = &*self.connector,
-                task = self.task,
-                "offsets were not committed, next try at the next interval: {error}: {cause}"
-            );
-            self.in_flight.give_back(offsets);
-        } else {
-            self.stored.extend(offsets);
-        }
-    }
-}
-
-fn unresolved(topic: &str) -> ConnectError {
-    ConnectError::fatal(format!("topic {topic}: no partitions are known of it"))
-}
-
-fn not_sent(
-    batch: &Batch,
-    record: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> ConnectError {
-    let topic = batch.records.get(record).map(|record| batch.topic(record.topic)).unwrap_or_default();
-    let position = batch
-        .positions
-        .last()
-        .map(|position| serde_json::Value::Object((*position.offset).clone()).to_string());
-    ConnectError::fatal(format!(
-        "topic {topic}: a record of the batch that ends at source offset {} cannot be sent",
-        position.unwrap_or_default()
-    ))
-    .caused_by(error)
-}
-
-fn unacknowledged(errors: DeliveryErrors) -> ConnectError {
-    ConnectError::fatal("Unrecoverable exception from producer send callback").caused_by(errors)
 }

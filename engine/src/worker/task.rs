@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::auto_restart::AutoRestart;
+use super::exactly_once::ExactlyOnce;
 use super::status::{State, Status};
 use super::{Shared, sink, source};
 use crate::connector::{ConfigMap, ConnectError, ConnectorPlugin, StopSignal, Task};
@@ -31,6 +32,8 @@ pub struct TaskSpec {
     pub task_config: ConfigMap,
     /// Whether it begins paused.
     pub paused: bool,
+    /// Of a source that delivers exactly once.
+    pub exactly_once: Option<ExactlyOnce>,
 }
 
 /// A task as its loop sees it.
@@ -43,6 +46,7 @@ pub(super) struct TaskRun {
     pub(super) task_config: ConfigMap,
     pub(super) stop: StopSignal,
     pub(super) paused: watch::Receiver<bool>,
+    pub(super) exactly_once: Option<ExactlyOnce>,
 }
 
 /// A connector's name and a task's number, as in `name-0`.
@@ -198,6 +202,7 @@ impl Supervisor {
             task_config: self.spec.task_config.clone(),
             stop: self.stop.clone(),
             paused: self.paused.clone(),
+            exactly_once: self.spec.exactly_once.clone(),
         };
         let plugin = Arc::clone(&self.spec.plugin);
         tokio::spawn(async move {

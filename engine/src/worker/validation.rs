@@ -332,6 +332,7 @@ impl Check<'_> {
             };
             self.error("topic.creation.groups", message);
         }
+        self.boundary();
         if self.text("exactly.once.support").eq_ignore_ascii_case("required") {
             if !self.worker.exactly_once_source {
                 self.error(
@@ -355,6 +356,15 @@ impl Check<'_> {
         }
         for error in plugin.validate(self.config) {
             self.error(&error.key, error.message);
+        }
+    }
+
+    /// None of the connectors here says where transactions end.
+    fn boundary(&mut self) {
+        if self.worker.exactly_once_source && self.text(framework::BOUNDARY).eq_ignore_ascii_case("connector")
+        {
+            let message = "The connector does not support connector-defined transaction boundaries with the given configuration. Please reconfigure it to use a different transaction boundary definition.";
+            self.error(framework::BOUNDARY, message.to_owned());
         }
     }
 

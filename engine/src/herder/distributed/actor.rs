@@ -62,6 +62,12 @@ pub(super) enum Command {
         tasks: Vec<ConfigMap>,
         answer: Answer<()>,
     },
+    /// The producers of former tasks of a connector are fenced off, as of this generation of its tasks.
+    Fenced {
+        name: Arc<str>,
+        generation: u64,
+        answer: Answer<()>,
+    },
     Ping {
         answer: Answer<()>,
     },
@@ -293,6 +299,7 @@ impl Actor {
         tracing::debug!(millis = began.elapsed().as_millis() as u64, "what was assigned is started");
         self.settled = true;
         self.key_due = None;
+        self.lead_or_follow(joined.is_leader()).await;
         if joined.is_leader() {
             self.shared.statuses.forget_deleted(&self.config);
             if protocol == ConnectProtocol::Sessioned {
@@ -301,6 +308,20 @@ impl Actor {
         }
         if again {
             self.rejoin().await;
+        }
+    }
+
+    /// A new leader shuts the former one out of the config topic.
+    async fn lead_or_follow(&self, leads: bool) {
+        if !leads {
+            return self.shared.store.give_up().await;
+        }
+        if let Err(error) = self.shared.store.claim().await {
+            // the next write tries again
+            tracing::warn!(
+                "the right to write to the config topic is not claimed yet: {}",
+                crate::store::chain(&error)
+            );
         }
     }
 

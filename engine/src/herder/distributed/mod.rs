@@ -6,12 +6,14 @@
 //! | [`actor`], [`requests`], [`work`] | the one owner of what changes with the group |
 //! | [`runner`] | one connector's own instance |
 //! | [`statuses`] | the status topic, both ways |
+//! | [`exactly_once`] | zombies of exactly-once sources are fenced off |
 //! | [`session`], [`peers`] | signed and forwarded requests to other workers |
 //!
 //! The config, offset and status topics are those of [`crate::store`]. Readers look at what was read from them and never wait.
 
 mod actor;
 mod assignor;
+mod exactly_once;
 mod leader;
 mod peers;
 mod protocol;
@@ -37,13 +39,14 @@ use super::{
 use crate::connector::{BoxFuture, ConfigMap, ConnectorKind, Registry};
 use crate::loggers::Loggers;
 use crate::store::{ConfigRecord, ConfigStore, KafkaOffsetStore, KafkaStatusStore, StoreError};
-use crate::worker::{ConnectorStatus, Worker, WorkerConfig, WorkerConfigError, worker_client};
+use crate::worker::{ConnectorStatus, OffsetStores, Worker, WorkerConfig, WorkerConfigError, worker_client};
 use actor::{Actor, Command};
+use exactly_once::Fencing;
 use leader::Owners;
 use peers::Peers;
 use protocol::ConnectProtocol;
 use requests::not_written;
-use settings::Settings;
+use settings::{Settings, SourceSupport};
 use shared::{GroupView, Shared};
 use statuses::GroupStatuses;
 
@@ -79,17 +82,22 @@ pub struct DistributedHerder {
 impl DistributedHerder {
     /// Opens the three topics, and begins to join the group. REST of this worker has to answer at its advertised address.
     pub async fn start(
-        config: WorkerConfig,
+        mut config: WorkerConfig,
         registry: Registry,
         loggers: Loggers,
     ) -> Result<DistributedHerder, StartError> {
         let settings = Settings::from_properties(&config.properties)?;
-        let client = |purpose: &str| client_properties(&config.properties, &settings.group.group_id, purpose);
+        let properties = config.properties.clone();
+        let client = |purpose: &str| client_properties(&properties, &settings.group.group_id, purpose);
         let (offsets, statuses, configs) = (client("offsets"), client("statuses"), client("configs"));
+        let exactly_once = settings.exactly_once == SourceSupport::Enabled;
+        config.exactly_once_source = exactly_once;
+        let leader = (settings.exactly_once >= SourceSupport::Preparing)
+            .then(|| (client("configs-leader"), settings.leader_transactional_id()));
         let (offsets, statuses, store) = tokio::try_join!(
-            KafkaOffsetStore::open(settings.offset_topic.clone(), &offsets, false),
+            KafkaOffsetStore::open(settings.offset_topic.clone(), &offsets, exactly_once),
             KafkaStatusStore::open(settings.status_topic.clone(), &statuses),
-            ConfigStore::open(settings.config_topic.clone(), &configs, false),
+            ConfigStore::open(settings.config_topic.clone(), &configs, leader),
         )?;
         let statuses = GroupStatuses::start(statuses, &config.advertised, settings.topic_tracking);
         let url = format!("http://{}/", config.advertised);
@@ -99,7 +107,9 @@ impl DistributedHerder {
         member_client.insert("client.id".to_owned(), id);
         let member_client = Client::connect(ClientConfig::from_properties(&member_client)?).await?;
         let member = GroupMember::start(member_client, settings.group.clone())?;
-        let worker = Worker::new(config, registry, Arc::new(offsets), Arc::new(statuses.clone()), loggers);
+        let offsets = OffsetStores::in_topic(Arc::new(offsets), exactly_once);
+        let fencing_client = client("fencing");
+        let worker = Worker::new(config, registry, offsets, Arc::new(statuses.clone()), loggers);
         let (commands, mailbox) = mpsc::channel(MAILBOX);
         let (stop, stopping) = mpsc::channel(1);
         let group = RwLock::new(GroupView {
@@ -119,6 +129,7 @@ impl DistributedHerder {
             group,
             commands: commands.downgrade(),
             handing_in: Semaphore::new(HANDING_IN),
+            fencing: Fencing::new(fencing_client),
         });
         tokio::spawn(Box::pin(Actor::new(Arc::clone(&shared), member).run(mailbox, stopping)));
         Ok(DistributedHerder { shared, _commands: commands, stop })
@@ -163,12 +174,7 @@ fn check_in_group(
                 _ => return Ok(()),
             }
         }
-        ConnectorKind::Source => match config.get("exactly.once.support") {
-            Some(support) if support.trim().eq_ignore_ascii_case("required") => {
-                "This worker does not have exactly-once source support enabled.".to_owned()
-            }
-            _ => return Ok(()),
-        },
+        ConnectorKind::Source => return Ok(()),
     };
     Err(HerderError::invalid_config(&[error]))
 }
@@ -294,10 +300,12 @@ impl Herder for DistributedHerder {
         })
     }
 
-    fn fence<'a>(&'a self, _name: &'a str, request: InternalRequest) -> Reply<'a, ()> {
+    fn fence<'a>(&'a self, name: &'a str, request: InternalRequest) -> Reply<'a, ()> {
         Box::pin(async move {
             self.verify(&request)?;
-            Err(HerderError::new(500, "This worker does not support exactly-once source connectors."))
+            let fenced = self.shared.fence_here(&name.into()).await;
+            // as with task configurations
+            fenced.map_err(|error| HerderError { forward: None, ..error })
         })
     }
 
@@ -340,7 +348,5 @@ mod tests {
         assert!(check("x", sink, &[("consumer.override.group.id", "other")]).is_ok());
         assert!(check("y", sink, &[("consumer.override.group.id", "connect-x")]).is_err());
         assert!(check("x", source, &[]).is_ok());
-        let error = check("x", source, &[("exactly.once.support", "REQUIRED")]).unwrap_err();
-        assert!(error.status == 400 && error.message.contains("exactly-once"), "{error}");
     }
 }

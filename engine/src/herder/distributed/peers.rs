@@ -46,6 +46,7 @@ impl Peers {
     /// Sends one of our own; an answer that is an error is one.
     pub(super) async fn ask(
         &self,
+        method: &str,
         url: &str,
         path: String,
         body: Bytes,
@@ -53,7 +54,7 @@ impl Peers {
     ) -> Result<(), HerderError> {
         let request = ForwardRequest {
             url: url.to_owned(),
-            method: "POST".to_owned(),
+            method: method.to_owned(),
             path,
             body,
             authorization: None,

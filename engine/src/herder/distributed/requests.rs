@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::actor::{Actor, Answer, Command};
 use super::protocol::CONNECTOR_TASK;
-use crate::connector::ConfigMap;
+use crate::connector::{ConfigMap, ConnectorKind};
 use crate::herder::{
     ConnectorView, HerderError, OffsetEntry, PutMode, PutResult, RestartPlan, RestartScope, TargetState,
 };
@@ -36,6 +36,9 @@ impl Actor {
                 self.alter_offsets(&name, offsets, answer).await
             }
             Command::Tasks { name, tasks, answer } => drop(answer.send(self.put_tasks(&name, &tasks).await)),
+            Command::Fenced { name, generation, answer } => {
+                drop(answer.send(self.fenced(&name, generation).await))
+            }
             Command::Ping { answer } => drop(answer.send(Ok(()))),
         }
     }
@@ -158,6 +161,20 @@ impl Actor {
         written.map_err(|error| not_written("writing task configurations", &error))
     }
 
+    /// Writes down how many producers the next fencing has to shut out, unless the tasks are others by now.
+    async fn fenced(&self, name: &Arc<str>, generation: u64) -> Result<(), HerderError> {
+        self.shared.must_lead()?;
+        let connector = self.stored(name).ok_or_else(|| HerderError::not_found(name))?;
+        if connector.generation != generation {
+            return Err(HerderError::conflict(
+                "After fencing out zombie source tasks, new task configurations were found; they have to be fenced anew",
+            ));
+        }
+        let record = ConfigRecord::Fencing { connector: Arc::clone(name), tasks: connector.tasks.len() };
+        let written = self.shared.store.put(record).await;
+        written.map_err(|error| not_written("writing the count of fenced tasks", &error))
+    }
+
     /// The connector and its offsets' store may be slow: the answer comes from a task of its own.
     async fn alter_offsets(
         &self,
@@ -184,9 +201,20 @@ impl Actor {
         match checked.await {
             Err(error) => drop(answer.send(Err(error))),
             Ok((connector, plugin)) => {
-                let (worker, name) = (self.shared.worker.clone(), Arc::clone(name));
+                let (shared, name) = (Arc::clone(&self.shared), Arc::clone(name));
                 tokio::spawn(async move {
-                    let altered = worker.alter_offsets(&name, &plugin, &connector.config, offsets).await;
+                    let exactly_once =
+                        shared.worker.config().exactly_once_source && plugin.kind() == ConnectorKind::Source;
+                    // nothing of the connector writes any more once its offsets are read
+                    let fenced = if exactly_once { shared.fence_here(&name).await } else { Ok(()) };
+                    let id = exactly_once.then(|| shared.settings.task_transactional_id(&name, 0));
+                    let altered = match fenced {
+                        Ok(()) => {
+                            let config = &connector.config;
+                            shared.worker.alter_offsets(&name, &plugin, config, offsets, id.as_deref()).await
+                        }
+                        Err(error) => Err(error),
+                    };
                     let _ = answer.send(altered);
                 });
             }

@@ -13,6 +13,17 @@ use crate::worker::WorkerConfigError;
 /// One rebalance brings the next: what a round revokes the next one assigns.
 const EARLY_HEARTBEAT: Duration = Duration::from_millis(100);
 
+/// `exactly.once.source.support` (KIP-618). A group goes from one to the next worker by worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SourceSupport {
+    /// Sources deliver at least once.
+    Disabled,
+    /// The same; but a leader writes in transactions already.
+    Preparing,
+    /// Sources deliver exactly once.
+    Enabled,
+}
+
 /// Settings of a member of a group of workers.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -27,6 +38,7 @@ pub(super) struct Settings {
     pub(super) unsync_backoff: Duration,
     /// `inter.worker.*`.
     pub(super) keys: KeySettings,
+    pub(super) exactly_once: SourceSupport,
     /// `topic.tracking.enable`.
     pub(super) topic_tracking: bool,
     pub(super) config_topic: StorageTopic,
@@ -59,15 +71,13 @@ impl Settings {
         let protocol = text("connect.protocol").unwrap_or("sessioned");
         let protocol = ConnectProtocol::parse(protocol)
             .ok_or_else(|| invalid("connect.protocol", protocol, "one of eager, compatible, sessioned"))?;
-        if let Some(value) =
-            text("exactly.once.source.support").filter(|value| !value.eq_ignore_ascii_case("disabled"))
-        {
-            return Err(invalid(
-                "exactly.once.source.support",
-                value,
-                "this worker runs sources at least once; remove the key, or leave the group to JVM workers",
-            ));
-        }
+        const SUPPORT: &str = "exactly.once.source.support";
+        let exactly_once = match text(SUPPORT).unwrap_or("disabled") {
+            value if value.eq_ignore_ascii_case("disabled") => SourceSupport::Disabled,
+            value if value.eq_ignore_ascii_case("preparing") => SourceSupport::Preparing,
+            value if value.eq_ignore_ascii_case("enabled") => SourceSupport::Enabled,
+            value => return Err(invalid(SUPPORT, value, "one of disabled, preparing, enabled")),
+        };
         Ok(Settings {
             group,
             protocol,
@@ -75,12 +85,25 @@ impl Settings {
             sync_timeout: millis("worker.sync.timeout.ms", 3_000)?,
             unsync_backoff: millis("worker.unsync.backoff.ms", 300_000)?,
             keys: key_settings(properties, millis("inter.worker.key.ttl.ms", 3_600_000)?)?,
+            exactly_once,
             topic_tracking: text("topic.tracking.enable")
                 .is_none_or(|value| !value.eq_ignore_ascii_case("false")),
             config_topic: StorageTopic::from_properties(Storage::Config, properties)?,
             offset_topic: StorageTopic::from_properties(Storage::Offset, properties)?,
             status_topic: StorageTopic::from_properties(Storage::Status, properties)?,
         })
+    }
+}
+
+impl Settings {
+    /// The id by which leaders shut each other out.
+    pub(super) fn leader_transactional_id(&self) -> String {
+        format!("connect-cluster-{}", self.group.group_id)
+    }
+
+    /// The id of a task's producer.
+    pub(super) fn task_transactional_id(&self, connector: &str, task: usize) -> String {
+        format!("{}-{connector}-{task}", self.group.group_id)
     }
 }
 
@@ -142,6 +165,9 @@ mod tests {
         assert_eq!(settings.max_delay, Duration::from_secs(300));
         assert_eq!((settings.keys.size_bytes, settings.keys.ttl), (32, Duration::from_secs(3600)));
         assert!(settings.topic_tracking);
+        assert_eq!(settings.exactly_once, SourceSupport::Disabled);
+        let enabled = read(&[("exactly.once.source.support", "Enabled")]).unwrap();
+        assert_eq!(enabled.exactly_once, SourceSupport::Enabled);
     }
 
     #[test]
@@ -149,7 +175,7 @@ mod tests {
         for (key, value) in [
             ("connect.protocol", "incremental"),
             ("session.timeout.ms", "-1"),
-            ("exactly.once.source.support", "enabled"),
+            ("exactly.once.source.support", "true"),
             ("inter.worker.signature.algorithm", "HmacMD5"),
             ("inter.worker.verification.algorithms", "HmacSHA512"),
             ("inter.worker.key.size", "8"),

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::actor::Command;
+use super::exactly_once::Fencing;
 use super::leader::Owners;
 use super::peers::{Peers, Signature};
 use super::protocol::ConnectProtocol;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) commands: mpsc::WeakSender<Command>,
     /// Connectors that may hand in task configurations at the same time.
     pub(super) handing_in: Semaphore,
+    pub(super) fencing: Fencing,
 }
 
 impl Shared {
@@ -118,11 +120,11 @@ impl Shared {
         let body = serde_json::to_vec(tasks).map_err(|error| HerderError::new(500, error.to_string()))?;
         let signature = self.sign(&body)?;
         let path = format!("connectors/{}/tasks", percent_encode(name));
-        self.peers.ask(&url, path, body.into(), signature).await
+        self.peers.ask("POST", &url, path, body.into(), signature).await
     }
 
     /// The signature of a request to another worker, where the group's protocol asks for one.
-    fn sign(&self, body: &[u8]) -> Result<Option<Signature>, HerderError> {
+    pub(super) fn sign(&self, body: &[u8]) -> Result<Option<Signature>, HerderError> {
         if self.group.read().protocol != ConnectProtocol::Sessioned {
             return Ok(None);
         }

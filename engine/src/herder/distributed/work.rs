@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::exactly_once;
 use super::protocol::{CONNECTOR_TASK, Items};
 use super::runner::Runner;
 use super::shared::Shared;
+use crate::connector::{ConfigMap, ConnectorKind};
 use crate::herder::TargetState;
-use crate::store::ClusterConfig;
+use crate::store::{ClusterConfig, ConnectorConfig};
 use crate::worker::{Status, StatusListener as _, TaskHandle, TaskSpec, connector_config};
 
 /// A connector's name and the number of a task, or [`CONNECTOR_TASK`].
@@ -62,8 +64,7 @@ impl Work {
             if !self.tasks.contains_key(&item)
                 && let Some(task_config) = connector.tasks.get(*task as usize)
             {
-                let handle =
-                    start_task(&self.shared, &item, &connector.config, task_config.clone(), connector.target);
+                let handle = start_task(&self.shared, &item, connector, task_config.clone());
                 self.tasks.insert(item, handle);
             }
         }
@@ -147,24 +148,27 @@ impl Work {
 fn start_task(
     shared: &Arc<Shared>,
     (name, task): &Item,
-    connector_config: &Arc<crate::connector::ConfigMap>,
-    task_config: crate::connector::ConfigMap,
-    target: TargetState,
+    connector: &ConnectorConfig,
+    task_config: ConfigMap,
 ) -> Option<TaskHandle> {
-    let Some(plugin) = shared.plugin(connector_config) else {
-        let error = connector_config::unknown_class(shared.worker.registry(), connector_config);
+    let Some(plugin) = shared.plugin(&connector.config) else {
+        let error = connector_config::unknown_class(shared.worker.registry(), &connector.config);
         tracing::error!(connector = &**name, task, "Failed to start task: {error}");
         let status =
             Status { state: crate::worker::State::Failed, trace: Some(error.trace()), version: None };
         shared.statuses.task(name, *task as usize, status);
         return None;
     };
+    let exactly_once = (plugin.kind() == ConnectorKind::Source)
+        .then(|| exactly_once::of_task(shared, name, *task as usize, connector.generation))
+        .flatten();
     Some(shared.worker.start_task(TaskSpec {
         connector: Arc::clone(name),
         task: *task as usize,
         plugin,
-        connector_config: Arc::clone(connector_config),
+        connector_config: Arc::clone(&connector.config),
         task_config,
-        paused: target != TargetState::Started,
+        paused: connector.target != TargetState::Started,
+        exactly_once,
     }))
 }

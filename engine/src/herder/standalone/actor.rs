@@ -360,7 +360,7 @@ impl Actor {
             return Err(HerderError::not_stopped(name));
         }
         let (plugin, config) = (Arc::clone(&entry.plugin), Arc::clone(&entry.config));
-        self.worker.alter_offsets(name, &plugin, &config, offsets).await
+        self.worker.alter_offsets(name, &plugin, &config, offsets, None).await
     }
 
     /// All tasks of all connectors at once, so that the graceful time is spent once.
@@ -382,5 +382,6 @@ fn start_task(worker: &Worker, name: &str, entry: &Entry, task: usize) -> TaskHa
         connector_config: Arc::clone(&entry.config),
         task_config: entry.task_configs[task].clone(),
         paused: entry.target == TargetState::Paused,
+        exactly_once: None,
     })
 }

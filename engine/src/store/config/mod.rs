@@ -17,6 +17,7 @@ pub(crate) use state::{ClusterConfig, ConfigChange, ConnectorConfig};
 use super::StoreError;
 use super::kafka_log::{KafkaLog, LogReader, LogRecord};
 use super::storage_topic::StorageTopic;
+use super::transactional::{KeyValue, TransactionalWriter};
 use crate::connector::ConfigMap;
 use crate::herder::TargetState;
 use record::BadRecord;
@@ -106,20 +107,36 @@ pub(crate) struct ConfigStore {
     topic: StorageTopic,
     shared: Arc<Shared>,
     log: KafkaLog,
+    leader: Option<LeaderWrites>,
+}
+
+/// How the leader writes where sources deliver exactly once (KIP-618): in transactions of one id, so that a former leader is
+/// shut out.
+struct LeaderWrites {
+    client: Properties,
+    transactional_id: String,
+    /// Of the leader, and only while nothing went wrong with it.
+    writer: tokio::sync::Mutex<Option<TransactionalWriter>>,
 }
 
 impl ConfigStore {
-    /// Creates the topic if it is missing, and reads it whole. What was read so far is no change.
+    /// Creates the topic if it is missing, and reads it whole. What was read so far is no change. With a client and a
+    /// `transactional.id` for `leader` what only leaders write is written in transactions.
     pub(crate) async fn open(
         topic: StorageTopic,
         client: &Properties,
-        read_committed: bool,
+        leader: Option<(Properties, String)>,
     ) -> Result<ConfigStore, StoreError> {
         let shared = Arc::new(Shared::default());
         let reader = Reader(Arc::clone(&shared), topic.name.clone());
-        let log = KafkaLog::open(&topic, client, read_committed, reader).await?;
+        let log = KafkaLog::open(&topic, client, leader.is_some(), reader).await?;
         shared.state.lock().1 = Changes::default();
-        Ok(ConfigStore { topic, shared, log })
+        let leader = leader.map(|(client, transactional_id)| LeaderWrites {
+            client,
+            transactional_id,
+            writer: tokio::sync::Mutex::new(None),
+        });
+        Ok(ConfigStore { topic, shared, log, leader })
     }
 
     /// What has been read so far.
@@ -155,14 +172,14 @@ impl ConfigStore {
         let target =
             initial.map(|state| ConfigRecord::Target { connector: Arc::clone(name), state: Some(state) });
         let connector = ConfigRecord::Connector { name: Arc::clone(name), config: Some(config) };
-        self.write(target.into_iter().chain([connector])).await
+        self.write_as_leader(target.into_iter().chain([connector])).await
     }
 
     /// Deletes a connector.
     pub(crate) async fn delete_connector(&self, name: &Arc<str>) -> Result<(), StoreError> {
         let connector = ConfigRecord::Connector { name: Arc::clone(name), config: None };
         let target = ConfigRecord::Target { connector: Arc::clone(name), state: None };
-        self.write([connector, target]).await
+        self.write_as_leader([connector, target]).await
     }
 
     /// A whole set of task configurations and their commit.
@@ -178,23 +195,72 @@ impl ConfigStore {
         };
         let commit = ConfigRecord::Commit { connector: Arc::clone(connector), tasks: tasks.len() };
         // in one partition and one producer: the order is kept
-        self.write((0..).zip(tasks).map(task).chain([commit])).await
+        self.write_as_leader((0..).zip(tasks).map(task).chain([commit])).await
     }
 
     /// One record of another kind.
     pub(crate) async fn put(&self, record: ConfigRecord) -> Result<(), StoreError> {
-        self.write([record]).await
+        match record {
+            // any worker's to write
+            ConfigRecord::Target { .. } | ConfigRecord::Logger { .. } => {
+                let records = [encoded(record)];
+                self.in_time(async { self.log.append(&records).await }).await
+            }
+            record => self.write_as_leader([record]).await,
+        }
     }
 
-    /// Writes, and reads what was written.
-    async fn write(&self, records: impl IntoIterator<Item = ConfigRecord>) -> Result<(), StoreError> {
-        let encode = |record: ConfigRecord| {
-            let (key, value) = record.encode();
-            (key.into_bytes(), value)
+    /// This worker leads from now on: a former leader is shut out. Nothing to do where sources deliver at least once.
+    pub(crate) async fn claim(&self) -> Result<(), StoreError> {
+        let Some(leader) = &self.leader else { return Ok(()) };
+        let mut writer = leader.writer.lock().await;
+        if writer.is_some() {
+            return Ok(()); // it led before, and nobody since
+        }
+        let claim = async {
+            *writer = Some(TransactionalWriter::claim(&leader.client, &leader.transactional_id).await?);
+            Ok(())
         };
-        let records: Vec<_> = records.into_iter().map(encode).collect();
+        self.in_time(claim).await
+    }
+
+    /// This worker does not lead any more.
+    pub(crate) async fn give_up(&self) {
+        if let Some(leader) = &self.leader {
+            *leader.writer.lock().await = None;
+        }
+    }
+
+    /// Writes what only the leader may.
+    async fn write_as_leader(
+        &self,
+        records: impl IntoIterator<Item = ConfigRecord>,
+    ) -> Result<(), StoreError> {
+        let records: Vec<KeyValue> = records.into_iter().map(encoded).collect();
+        let Some(leader) = &self.leader else {
+            return self.in_time(async { self.log.append(&records).await }).await;
+        };
+        let mut current = leader.writer.lock().await;
         let write = async {
-            self.log.append(&records).await?;
+            // an id that was lost is claimed again: the herder has made sure that this worker leads
+            let writer = match current.take() {
+                Some(writer) => writer,
+                None => TransactionalWriter::claim(&leader.client, &leader.transactional_id).await?,
+            };
+            writer.write(&self.topic.name, &records).await?;
+            *current = Some(writer);
+            Ok(())
+        };
+        self.in_time(write).await
+    }
+
+    /// A write within its time, and then reads what was written.
+    async fn in_time(
+        &self,
+        write: impl Future<Output = Result<(), aqueduct_protocol::Error>>,
+    ) -> Result<(), StoreError> {
+        let write = async {
+            write.await?;
             self.log.read_to_end().await
         };
         let written = tokio::time::timeout(WRITE_LIMIT, write).await;
@@ -202,6 +268,11 @@ impl ConfigStore {
             .unwrap_or_else(|_| Err(late("writing", WRITE_LIMIT)))
             .map_err(|error| self.topic.error("cannot be written", error))
     }
+}
+
+fn encoded(record: ConfigRecord) -> KeyValue {
+    let (key, value) = record.encode();
+    (key.into_bytes(), value)
 }
 
 fn late(what: &str, limit: Duration) -> aqueduct_protocol::Error {
