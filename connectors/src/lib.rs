@@ -3,6 +3,7 @@
 //! They use the engine's public traits only, as a user's own crate would.
 
 mod file;
+mod jdbc;
 mod postgres;
 mod postgres_cdc;
 
@@ -16,5 +17,7 @@ pub fn registry() -> Registry {
         Arc::new(file::FileStreamSource),
         Arc::new(file::FileStreamSink),
         Arc::new(postgres_cdc::PostgresCdc),
+        Arc::new(jdbc::JdbcSink),
+        Arc::new(jdbc::DebeziumJdbcSink),
     ])
 }

@@ -5,7 +5,9 @@
 mod broker;
 mod group;
 mod http;
+mod postgres;
 mod process;
+mod worker;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -15,7 +17,9 @@ use std::time::{Duration, Instant};
 pub use broker::OwnBroker;
 pub use group::{Group, GroupWorker};
 pub use http::{HttpAnswer, http};
+pub use postgres::{Database, OwnPostgres};
 pub use process::{Aqueduct, create_topic, kcat, run, tool};
+pub use worker::{Worker, records, topics};
 
 /// A variable that `tests/run` sets.
 #[track_caller]

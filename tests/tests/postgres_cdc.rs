@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aqueduct_tests::wait_for;
+use aqueduct_tests::{Database, OwnPostgres, Worker, records, topics, wait_for};
 use serde_json::{Value, json};
-use support::{Database, Own, Worker, records, topics};
+use support::connector;
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -77,7 +77,7 @@ fn events_are_debezium_s() {
     };
     let (ours, theirs) = (prefixes("a"), prefixes("d"));
     let connectors = |names: &[String]| -> Vec<Value> {
-        names.iter().zip(&modes).map(|(name, mode)| database.connector(name, mode)).collect()
+        names.iter().zip(&modes).map(|(name, mode)| connector(&database, name, mode)).collect()
     };
     let aqueduct = Worker::aqueduct(&connectors(&ours));
     let debezium = Worker::debezium(&connectors(&theirs));
@@ -135,7 +135,7 @@ fn offsets_go_from_one_to_the_other_and_back() {
     let database = Database::shared("offsets");
     database.sql("create table t (id serial primary key, v text); insert into t (v) select 'snapshot' from generate_series(1, 100)");
     let prefix = database.name("p");
-    let connector = database.connector(&prefix, &json!({}));
+    let config = connector(&database, &prefix, &json!({}));
     let topic = format!("{prefix}.public.t");
     let ids = || -> Vec<i64> {
         let id = |record: &Value| {
@@ -150,9 +150,9 @@ fn offsets_go_from_one_to_the_other_and_back() {
     let mut rows = 100;
     for turn in 0..4 {
         let worker = if turn % 2 == 0 {
-            Worker::debezium_at(std::slice::from_ref(&connector), &offsets)
+            Worker::debezium_at(std::slice::from_ref(&config), &offsets)
         } else {
-            Worker::aqueduct_at(std::slice::from_ref(&connector), &offsets)
+            Worker::aqueduct_at(std::slice::from_ref(&config), &offsets)
         };
         // changes of a running worker, and one transaction of many rows
         database.sql(
@@ -165,7 +165,7 @@ fn offsets_go_from_one_to_the_other_and_back() {
         database.sql("insert into t (v) select 'unwatched' from generate_series(1, 10)");
         rows += 10;
     }
-    let worker = Worker::aqueduct_at(&[connector], &offsets);
+    let worker = Worker::aqueduct_at(&[config], &offsets);
     wait_for(&format!("{rows} rows; {}", worker.log()), WAIT, || ids().len() >= rows);
     worker.stop();
     let expected: Vec<i64> = (1..=i64::try_from(rows).unwrap()).collect();
@@ -185,14 +185,14 @@ impl Drop for RaiseOnDrop<'_> {
 /// table holds.
 #[test]
 fn kills_lose_nothing() {
-    let own = Own::start();
+    let own = OwnPostgres::start();
     let database = own.database("kills");
     database.sql("create table t (id int primary key, v int not null); insert into t select g, 0 from generate_series(1, 200) g");
     let prefix = database.name("p");
-    let connector = database.connector(&prefix, &json!({"retriable.restart.connector.wait.ms": "500"}));
+    let config = connector(&database, &prefix, &json!({"retriable.restart.connector.wait.ms": "500"}));
     let folder = tempfile::tempdir().unwrap();
     let offsets = folder.path().join("offsets");
-    let mut worker = Some(Worker::aqueduct_at(std::slice::from_ref(&connector), &offsets));
+    let mut worker = Some(Worker::aqueduct_at(std::slice::from_ref(&config), &offsets));
     let topic = format!("{prefix}.public.t");
     wait_for("the snapshot", WAIT, || records(&topic).len() >= 200);
     let stop = AtomicBool::new(false);
@@ -213,7 +213,7 @@ fn kills_lose_nothing() {
         for _ in 0..2 {
             std::thread::sleep(Duration::from_millis(700));
             drop(worker.take()); // kills it
-            worker = Some(Worker::aqueduct_at(std::slice::from_ref(&connector), &offsets));
+            worker = Some(Worker::aqueduct_at(std::slice::from_ref(&config), &offsets));
             std::thread::sleep(Duration::from_millis(700));
             own.kill_and_restart();
         }
@@ -276,7 +276,7 @@ fn bad_settings_and_servers_are_named() {
     let connectors: Vec<Value> = cases
         .iter()
         .enumerate()
-        .map(|(at, (settings, _))| database.connector(&named(at), settings))
+        .map(|(at, (settings, _))| connector(&database, &named(at), settings))
         .collect();
     let worker = Worker::aqueduct(&connectors);
     for (at, (_, expected)) in cases.iter().enumerate() {

@@ -35,12 +35,13 @@ pub(super) async fn log_in(
         ("application_name", &settings.application_name),
     ];
     parameters.extend_from_slice(SESSION);
+    parameters.extend(settings.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     if replication {
         parameters.push(("replication", "database"));
     }
     let mut out = BytesMut::new();
     frontend::startup_message(parameters, &mut out)
-        .map_err(|error| PgError::Setup(format!("database.user, database.dbname: {error}")))?;
+        .map_err(|error| PgError::Setup(format!("{}: {error}", settings.names.login)))?;
     wire.write(&out).await?;
     let mut scram: Option<sasl::ScramSha256> = None;
     loop {
@@ -98,6 +99,6 @@ pub(super) async fn log_in(
 
 fn password(settings: &ConnectionSettings) -> Result<&str, PgError> {
     settings.password.as_deref().ok_or_else(|| {
-        PgError::Setup(format!("{settings}: the server asks for a password; set database.password"))
+        PgError::Setup(format!("{settings}: the server asks for a password; set {}", settings.names.password))
     })
 }

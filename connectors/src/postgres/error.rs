@@ -12,8 +12,19 @@ pub(crate) struct ServerError {
     pub(crate) code: String,
     /// The text.
     pub(crate) message: String,
+    /// What else it says.
+    pub(crate) more: Box<ErrorDetails>,
+}
+
+/// Parts of an error that it may have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ErrorDetails {
     detail: Option<String>,
     hint: Option<String>,
+    /// The column at fault.
+    pub(crate) column: Option<String>,
+    /// The constraint at fault.
+    pub(crate) constraint: Option<String>,
 }
 
 impl ServerError {
@@ -24,12 +35,19 @@ impl ServerError {
             match field.type_() {
                 b'C' => error.code = text(),
                 b'M' => error.message = text(),
-                b'D' => error.detail = Some(text()),
-                b'H' => error.hint = Some(text()),
+                b'D' => error.more.detail = Some(text()),
+                b'H' => error.more.hint = Some(text()),
+                b'c' => error.more.column = Some(text()),
+                b'n' => error.more.constraint = Some(text()),
                 _ => {}
             }
         }
         error
+    }
+
+    /// Whether the server ends the connection with it: shut down, killed, too many clients, login refused.
+    pub(crate) fn ends_the_connection(&self) -> bool {
+        self.is_class("57P") || self.is_class("28") || self.code == "53300"
     }
 
     /// Whether the state is of this class (its first two characters).
@@ -47,10 +65,10 @@ fn fields(body: &ErrorResponseBody) -> impl Iterator<Item = ErrorField<'_>> {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (SQLSTATE {})", self.message, self.code)?;
-        if let Some(detail) = &self.detail {
+        if let Some(detail) = &self.more.detail {
             write!(f, "; {detail}")?;
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.more.hint {
             write!(f, "; hint: {hint}")?;
         }
         Ok(())

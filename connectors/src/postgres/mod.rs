@@ -3,13 +3,15 @@
 
 mod auth;
 mod error;
+mod flight;
 mod settings;
 mod stream;
 mod tls;
 mod wire;
 
 pub(crate) use error::{PgError, ServerError};
-pub(crate) use settings::{ConnectionSettings, SslMode, SslSettings};
+pub(crate) use flight::{Flight, Outcome, sized_parameter};
+pub(crate) use settings::{ConnectionSettings, KeyNames, SslMode, SslSettings};
 pub(crate) use wire::{Block, BlockEnd, Session, Wire};
 
 use std::fmt::Write as _;

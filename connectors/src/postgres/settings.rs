@@ -49,6 +49,25 @@ pub(crate) struct SslSettings {
     pub(crate) key: Option<PathBuf>,
 }
 
+/// What the settings are called in a connector's configuration: errors name what the user wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyNames {
+    /// Of host and port.
+    pub(crate) host: &'static str,
+    /// Of role and database.
+    pub(crate) login: &'static str,
+    /// Of the password.
+    pub(crate) password: &'static str,
+    /// Of [`SslSettings::mode`].
+    pub(crate) ssl_mode: &'static str,
+    /// Of [`SslSettings::root_cert`].
+    pub(crate) root_cert: &'static str,
+    /// Of [`SslSettings::cert`].
+    pub(crate) cert: &'static str,
+    /// Of [`SslSettings::key`].
+    pub(crate) key: &'static str,
+}
+
 /// Everything that a connection needs.
 #[derive(Clone)]
 pub(crate) struct ConnectionSettings {
@@ -68,6 +87,10 @@ pub(crate) struct ConnectionSettings {
     pub(crate) connect_timeout: Duration,
     /// `application_name` in `pg_stat_activity`.
     pub(crate) application_name: String,
+    /// Further parameters of the session.
+    pub(crate) parameters: Vec<(String, String)>,
+    /// What all of this is called in the configuration.
+    pub(crate) names: &'static KeyNames,
 }
 
 impl fmt::Debug for ConnectionSettings {

@@ -10,10 +10,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use super::{PgError, SslMode, SslSettings};
+use super::{KeyNames, PgError, SslMode, SslSettings};
 
 /// The client's side of TLS; `None` for `disable`.
-pub(super) fn client_config(ssl: &SslSettings) -> Result<Option<ClientConfig>, PgError> {
+pub(super) fn client_config(ssl: &SslSettings, names: &KeyNames) -> Result<Option<ClientConfig>, PgError> {
     if ssl.mode == SslMode::Disable {
         return Ok(None);
     }
@@ -30,16 +30,16 @@ pub(super) fn client_config(ssl: &SslSettings) -> Result<Option<ClientConfig>, P
     };
     let verifier: Arc<dyn ServerCertVerifier> = match checks {
         Checks::Nothing => Arc::new(Verifier { chain: None, provider }),
-        Checks::Chain => Arc::new(Verifier { chain: Some(chain_verifier(ssl, &provider)?), provider }),
-        Checks::ChainAndName => chain_verifier(ssl, &provider)?,
+        Checks::Chain => Arc::new(Verifier { chain: Some(chain_verifier(ssl, names, &provider)?), provider }),
+        Checks::ChainAndName => chain_verifier(ssl, names, &provider)?,
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match (&ssl.cert, &ssl.key) {
         (Some(cert), Some(key)) => {
             let refused =
-                |error| PgError::Setup(format!("database.sslcert={}: not usable: {error}", cert.display()));
+                |error| PgError::Setup(format!("{}={}: not usable: {error}", names.cert, cert.display()));
             builder
-                .with_client_auth_cert(certificates(cert, "database.sslcert")?, private_key(key)?)
+                .with_client_auth_cert(certificates(cert, names.cert)?, private_key(key, names.key)?)
                 .map_err(refused)?
         }
         _ => builder.with_no_client_auth(),
@@ -55,14 +55,15 @@ enum Checks {
 
 fn chain_verifier(
     ssl: &SslSettings,
+    names: &KeyNames,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, PgError> {
     let mut roots = RootCertStore::empty();
     match &ssl.root_cert {
         Some(path) => {
-            for certificate in certificates(path, "database.sslrootcert")? {
+            for certificate in certificates(path, names.root_cert)? {
                 roots.add(certificate).map_err(|error| {
-                    PgError::Setup(format!("database.sslrootcert={}: {error}", path.display()))
+                    PgError::Setup(format!("{}={}: {error}", names.root_cert, path.display()))
                 })?;
             }
         }
@@ -70,9 +71,14 @@ fn chain_verifier(
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
-    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().map_err(|error| {
-        PgError::Setup(format!("database.sslrootcert: no authority to trust ({error}); give a PEM file of the server's authority"))
-    })
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build().map_err(
+        |error| {
+            PgError::Setup(format!(
+                "{}: no authority to trust ({error}); give a PEM file of the server's authority",
+                names.root_cert
+            ))
+        },
+    )
 }
 
 fn certificates(path: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, PgError> {
@@ -88,14 +94,14 @@ fn certificates(path: &Path, key: &str) -> Result<Vec<CertificateDer<'static>>, 
     Ok(read)
 }
 
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, PgError> {
+fn private_key(path: &Path, name: &str) -> Result<PrivateKeyDer<'static>, PgError> {
     if let Ok(key) = PrivateKeyDer::from_pem_file(path) {
         return Ok(key);
     }
-    let bytes = std::fs::read(path)
-        .map_err(|error| PgError::Setup(format!("database.sslkey={}: {error}", path.display())))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| PgError::Setup(format!("{name}={}: {error}", path.display())))?;
     PrivateKeyDer::try_from(bytes).map_err(|error| {
-        PgError::Setup(format!("database.sslkey={}: neither a PEM nor a DER key: {error}", path.display()))
+        PgError::Setup(format!("{name}={}: neither a PEM nor a DER key: {error}", path.display()))
     })
 }
 

@@ -76,7 +76,12 @@ impl Wire {
         })
     }
 
-    fn io(&self, what: &str, source: std::io::Error) -> PgError {
+    /// For a reader and a writer at once.
+    pub(super) const fn parts(&mut self) -> (&mut MaybeTls, &mut BytesMut) {
+        (&mut self.stream, &mut self.buffer)
+    }
+
+    pub(super) fn io(&self, what: &str, source: std::io::Error) -> PgError {
         PgError::Io { what: format!("{}: {what}", self.place), source }
     }
 
@@ -297,17 +302,18 @@ fn take_block(buffer: &mut BytesMut) -> Result<Block, PgError> {
 }
 
 async fn open(settings: &ConnectionSettings) -> Result<MaybeTls, PgError> {
-    let (host, port) = (settings.host.as_str(), settings.port);
+    let (host, port, names) = (settings.host.as_str(), settings.port, settings.names);
     let unreachable = |source| PgError::Io {
         what: format!(
-            "{host}:{port}: no connection; check database.hostname and database.port, and that the server listens there"
+            "{host}:{port}: no connection; check {}, and that the server listens there",
+            names.host
         ),
         source,
     };
     let mut stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     // as libpq with allow: without TLS first; a server that insists refuses the login and says so
-    let Some(config) = tls::client_config(&settings.ssl)? else { return Ok(MaybeTls::Plain(stream)) };
+    let Some(config) = tls::client_config(&settings.ssl, names)? else { return Ok(MaybeTls::Plain(stream)) };
     if settings.ssl.mode == SslMode::Allow {
         return Ok(MaybeTls::Plain(stream));
     }
@@ -318,17 +324,21 @@ async fn open(settings: &ConnectionSettings) -> Result<MaybeTls, PgError> {
     match (answer, settings.ssl.mode) {
         (b'S', _) => {
             let name = ServerName::try_from(host.to_owned())
-                .map_err(|error| PgError::Setup(format!("database.hostname={host}: {error}")))?;
+                .map_err(|error| PgError::Setup(format!("{}: {host}: {error}", names.host)))?;
             let connector = TlsConnector::from(std::sync::Arc::new(config));
             let secured = connector.connect(name, stream).await.map_err(|source| PgError::Io {
-                what: format!("{host}:{port}: TLS failed; check database.sslmode, database.sslrootcert and the server's certificate"),
+                what: format!(
+                    "{host}:{port}: TLS failed; check {}, {} and the server's certificate",
+                    names.ssl_mode, names.root_cert
+                ),
                 source,
             })?;
             Ok(MaybeTls::Tls(Box::new(secured)))
         }
         (_, SslMode::Prefer) => Ok(MaybeTls::Plain(stream)),
         _ => Err(PgError::Setup(format!(
-            "{host}:{port}: the server has no TLS; set database.sslmode=disable, or ssl=on in postgresql.conf"
+            "{host}:{port}: the server has no TLS; set {}=disable, or ssl=on in postgresql.conf",
+            names.ssl_mode
         ))),
     }
 }

@@ -14,7 +14,7 @@ use super::naming::{Adjustment, Naming};
 use super::types::{
     BinaryMode, DecimalHandling, HStoreHandling, IntervalHandling, TimePrecision, TypeSettings,
 };
-use crate::postgres::{ConnectionSettings, SslMode, SslSettings};
+use crate::postgres::{ConnectionSettings, KeyNames, SslMode, SslSettings};
 
 /// `snapshot.mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,8 +235,20 @@ fn connection(values: &Values<'_>) -> Result<ConnectionSettings, ConnectError> {
         },
         connect_timeout: values.millis("connection.validation.timeout.ms").max(Duration::from_secs(1)),
         application_name: "Aqueduct".to_owned(),
+        parameters: Vec::new(),
+        names: &NAMES,
     })
 }
+
+static NAMES: KeyNames = KeyNames {
+    host: "database.hostname and database.port",
+    login: "database.user, database.dbname",
+    password: "database.password",
+    ssl_mode: "database.sslmode",
+    root_cert: "database.sslrootcert",
+    cert: "database.sslcert",
+    key: "database.sslkey",
+};
 
 /// Separated by semicolons; two of them stand for one.
 fn statements(text: &str) -> Vec<String> {

@@ -1,0 +1,12 @@
+//! The JDBC connectors, for PostgreSQL: without JDBC, on the binary protocol.
+
+mod connection;
+mod keys;
+mod sink;
+mod url;
+mod zone;
+
+pub(crate) use sink::{DebeziumJdbcSink, JdbcSink};
+
+/// The release of Confluent's connectors whose keys these are.
+const CONFLUENT_VERSION: &str = "10.9.7";
