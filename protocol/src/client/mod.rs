@@ -6,6 +6,8 @@ mod connection;
 pub mod consumer;
 pub mod group;
 mod handshake;
+mod list_offsets;
+mod messages;
 mod metadata;
 mod network;
 pub mod producer;
@@ -19,7 +21,10 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, FindCoordinatorRequest, FindCoordinatorResponse};
 use kafka_protocol::protocol::{Message, Request, StrBytes};
 
-pub use admin::{Admin, NewTopic};
+pub use admin::{
+    Admin, Cluster, ConfigChange, ConfigEntry, ConfigResource, GroupDescription, GroupListing,
+    GroupMemberDescription, ListedOffset, NewTopic, OffsetSpec,
+};
 pub use config::{ClientConfig, ClientRole, MAX_FRAME, Properties, check_settings, nearest};
 pub use connection::Answer;
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
@@ -150,6 +155,14 @@ impl Client {
         }
         self.network.watch_topics(topics);
         self.network.fetch_metadata().await
+    }
+
+    /// Metadata of these topics, once, as a broker has it now. Topics that don't exist are in it with their error; none is created.
+    ///
+    /// # Errors
+    /// If no broker could be asked within `default.api.timeout.ms`.
+    pub async fn topics_now(&self, topics: &[&str]) -> Result<Metadata> {
+        self.network.fetch_topics(topics).await
     }
 
     /// Metadata of every topic, once.

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, TopicName};
-use kafka_protocol::protocol::{Encodable, Message, StrBytes};
+use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse};
+use kafka_protocol::protocol::{Encodable, Message};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::config::{ClientConfig, MAX_FRAME};
 use super::connection::{BoxedStream, Connection, SocketOptions, connect_tcp};
 use super::handshake::{self, Versions};
+use super::messages::topic_name;
 use super::metadata::{Metadata, Node};
 use super::security::authenticate;
 use super::{CoordinatorKind, NodeTarget, Purpose};
@@ -286,27 +287,36 @@ impl Network {
         if now.version > before && watched.iter().all(|topic| now.topic(topic).is_some()) {
             return Ok(now);
         }
-        let topics = watched.into_iter().map(|name| {
-            MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name))))
-        });
-        let answer = self.ask_metadata(Some(topics.collect())).await?;
+        let topics = watched.iter().map(|name| named(name)).collect();
+        let answer = self.ask_metadata(Some(topics), self.config.allow_auto_create_topics).await?;
         let next = Arc::new(self.metadata().updated(&answer, false));
         self.snapshot.send_replace(Arc::clone(&next));
         Ok(next)
     }
 
+    /// Metadata of these topics alone; the snapshot is left as it is.
+    pub(super) async fn fetch_topics(&self, topics: &[&str]) -> Result<Metadata> {
+        let topics = topics.iter().map(|name| named(name)).collect();
+        let answer = self.ask_metadata(Some(topics), false).await?;
+        Ok(self.metadata().updated(&answer, true))
+    }
+
     /// Metadata of all topics; the snapshot is left as it is but for the brokers.
     pub(super) async fn fetch_all_topics(&self) -> Result<Arc<Metadata>> {
-        let answer = self.ask_metadata(None).await?;
+        let answer = self.ask_metadata(None, false).await?;
         Ok(Arc::new(self.metadata().updated(&answer, true)))
     }
 
-    async fn ask_metadata(&self, topics: Option<Vec<MetadataRequestTopic>>) -> Result<MetadataResponse> {
+    async fn ask_metadata(
+        &self,
+        topics: Option<Vec<MetadataRequestTopic>>,
+        creates: bool,
+    ) -> Result<MetadataResponse> {
         let deadline = Instant::now() + self.config.api_timeout;
         let mut attempt = 0;
         loop {
             let node = self.any_node();
-            let error = match self.ask_metadata_of(node, topics.clone()).await {
+            let error = match self.ask_metadata_of(node, topics.clone(), creates).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -324,13 +334,14 @@ impl Network {
         &self,
         node: i32,
         topics: Option<Vec<MetadataRequestTopic>>,
+        creates: bool,
     ) -> Result<MetadataResponse> {
         let ours = <MetadataRequest as Message>::VERSIONS;
         let version = self.versions(node).await?.pick(ApiKey::Metadata, ours.min..=ours.max, node)?;
         // Before version 1 an empty list means all topics.
         let request = MetadataRequest::default()
             .with_topics(topics)
-            .with_allow_auto_topic_creation(self.config.allow_auto_create_topics || version < 4);
+            .with_allow_auto_topic_creation(creates || version < 4);
         let mut body = bytes::BytesMut::new();
         let malformed =
             |error| Error::new(ErrorKind::Protocol, format!("metadata of broker {node}: {error}"));
@@ -364,6 +375,10 @@ impl Network {
         }
         drop(idle);
     }
+}
+
+fn named(topic: &str) -> MetadataRequestTopic {
+    MetadataRequestTopic::default().with_name(Some(topic_name(topic)))
 }
 
 /// Wait before attempt `attempt + 1`: doubled each time up to `most`, plus or minus a fifth (KIP-580).

@@ -10,6 +10,9 @@ use super::{Field, Layout, NEVER, f};
 const FEATURES: &[Field] = &[f(3, 5, Text), f(3, 5, Fixed(2)), f(3, 5, Fixed(2))];
 /// Index and error code of a partition.
 const PARTITION_ERROR: &[Field] = &[f(0, 20, Fixed(4)), f(0, 20, Fixed(2))];
+/// What a member of a group of the new protocol has.
+const GROUP_ASSIGNMENT: &[Field] =
+    &[f(0, 1, Structs(&[f(0, 1, Fixed(16)), f(0, 1, Text), f(0, 1, Array(&Fixed(4)))]))];
 /// A topic's name and the error codes of its partitions.
 const TOPIC_ERRORS: &[Field] = &[f(0, 20, Text), f(0, 20, Structs(PARTITION_ERROR))];
 
@@ -404,6 +407,44 @@ pub(super) const LAYOUTS: &[Layout] = &[
                         ]),
                     ),
                     f(3, 6, Fixed(4)),
+                ]),
+            ),
+        ],
+    ),
+    (
+        ApiKey::ConsumerGroupDescribe,
+        0,
+        &[
+            f(0, 1, Fixed(4)),
+            f(
+                0,
+                1,
+                Structs(&[
+                    f(0, 1, Fixed(2)),
+                    f(0, 1, Text),
+                    f(0, 1, Text),
+                    f(0, 1, Text),
+                    f(0, 1, Fixed(4)),
+                    f(0, 1, Fixed(4)),
+                    f(0, 1, Text),
+                    f(
+                        0,
+                        1,
+                        Structs(&[
+                            f(0, 1, Text),
+                            f(0, 1, Text),
+                            f(0, 1, Text),
+                            f(0, 1, Fixed(4)),
+                            f(0, 1, Text),
+                            f(0, 1, Text),
+                            f(0, 1, Array(&Text)),
+                            f(0, 1, Text),
+                            f(0, 1, Struct(GROUP_ASSIGNMENT)),
+                            f(0, 1, Struct(GROUP_ASSIGNMENT)),
+                            f(1, 1, Fixed(1)),
+                        ]),
+                    ),
+                    f(0, 1, Fixed(4)),
                 ]),
             ),
         ],

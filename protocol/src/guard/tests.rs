@@ -78,7 +78,68 @@ fn answers_walk_exactly<A: Encodable + Decodable + PartialEq + std::fmt::Debug>(
         }
         let decoded: A = decode_response(api, version, &mut bytes.clone()).unwrap();
         assert_eq!(decoded, answer, "{api:?} version {version}");
+        overwritten_bytes_end_walk_and_decoder_alike::<A>(api, version, &bytes);
     }
+}
+
+/// Whatever stands in an answer, the decoder takes as many bytes as the walk has looked at.
+fn overwritten_bytes_end_walk_and_decoder_alike<A: Decodable>(api: ApiKey, version: i16, valid: &[u8]) {
+    const TRIES: usize = 400;
+    let mut random = fastrand::Rng::with_seed(u64::from(api as i16 as u16) << 16 | version as u64);
+    for _ in 0..TRIES {
+        let mut bytes = valid.to_vec();
+        for _ in 0..random.usize(1..4) {
+            let place = random.usize(..bytes.len());
+            // small numbers and the ends of ranges are what counts and lengths break at
+            bytes[place] = match random.u8(..4) {
+                0 => 0xff,
+                1 => random.u8(..8),
+                2 => 0x80 | random.u8(..4),
+                _ => random.u8(..),
+            };
+        }
+        let Some(rest) = rest_after(Direction::Response, api, version, &bytes) else { continue };
+        let mut body = Bytes::from(bytes.clone());
+        if A::decode(&mut body, version).is_ok() {
+            assert_eq!(body.len(), rest.len(), "{api:?} version {version}: {bytes:02x?}");
+        }
+    }
+}
+
+/// The names of the requests that stand in the client's sources.
+fn requests_of_the_client() -> std::collections::BTreeSet<String> {
+    let mut names = std::collections::BTreeSet::new();
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/client")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            for word in text.split(|char: char| !char.is_ascii_alphanumeric()) {
+                names.extend(word.strip_suffix("Request").filter(|name| !name.is_empty()).map(str::to_owned));
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_request_of_the_client_has_a_layout_of_its_answer() {
+    let sent = requests_of_the_client();
+    let apis: Vec<ApiKey> = (0..200).filter_map(|key| ApiKey::try_from(key).ok()).collect();
+    let mut checked = 0;
+    for api in apis.into_iter().filter(|api| sent.contains(&format!("{api:?}"))) {
+        // Fetch is read by `crate::wire`
+        if api != ApiKey::Fetch {
+            let has_layout = responses::LAYOUTS.iter().any(|(key, ..)| *key == api);
+            assert!(has_layout, "the client sends {api:?}, and there is no layout of the answer");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 30, "{checked} requests found");
 }
 
 fn text(text: &'static str) -> StrBytes {
@@ -296,4 +357,76 @@ fn hostile_answers_are_refused_before_memory_is_reserved() {
     // a known tagged field whose content announces more than its size holds
     let features = [0, 0, 1, 0, 0, 0, 0, 1, 0, 5, 0xff, 0xff, 0xff, 0xff, 0x07, 0, 0];
     assert!(!is_backed(Direction::Response, ApiKey::ApiVersions, 3, &features));
+}
+
+#[test]
+fn answers_to_administrators() {
+    answers_walk_exactly(ApiKey::DescribeCluster, 0..=1, |_| {
+        let broker = describe_cluster_response::DescribeClusterBroker::default()
+            .with_broker_id(BrokerId(1))
+            .with_host(text("h"))
+            .with_rack(Some(text("r")));
+        DescribeClusterResponse::default().with_cluster_id(text("c")).with_brokers(vec![broker])
+    });
+    answers_walk_exactly(ApiKey::CreatePartitions, 0..=3, |_| {
+        let result = create_partitions_response::CreatePartitionsTopicResult::default()
+            .with_name(topic("t"))
+            .with_error_message(Some(text("no")));
+        CreatePartitionsResponse::default().with_results(vec![result])
+    });
+    answers_walk_exactly(ApiKey::IncrementalAlterConfigs, 0..=1, |_| {
+        let result = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
+            .with_resource_name(text("t"))
+            .with_error_message(Some(text("no")));
+        IncrementalAlterConfigsResponse::default().with_responses(vec![result.clone(), result])
+    });
+    answers_walk_exactly(ApiKey::DeleteRecords, 0..=2, |_| {
+        use delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
+        let partition = DeleteRecordsPartitionResult::default().with_low_watermark(5);
+        let found =
+            DeleteRecordsTopicResult::default().with_name(topic("t")).with_partitions(vec![partition]);
+        DeleteRecordsResponse::default().with_topics(vec![found])
+    });
+    answers_walk_exactly(ApiKey::OffsetDelete, 0..=0, |_| {
+        use offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+        let partition = OffsetDeleteResponsePartition::default().with_partition_index(5);
+        let found =
+            OffsetDeleteResponseTopic::default().with_name(topic("t")).with_partitions(vec![partition]);
+        OffsetDeleteResponse::default().with_topics(vec![found])
+    });
+    answers_walk_exactly(ApiKey::ListGroups, 0..=5, |version| {
+        let mut group = list_groups_response::ListedGroup::default()
+            .with_group_id(GroupId(text("g")))
+            .with_protocol_type(text("consumer"));
+        if version >= 4 {
+            group.group_state = text("Stable");
+        }
+        if version >= 5 {
+            group.group_type = text("classic");
+        }
+        ListGroupsResponse::default().with_groups(vec![group.clone(), group])
+    });
+    answers_walk_exactly(ApiKey::DescribeGroups, 0..=6, |version| {
+        use describe_groups_response::{DescribedGroup, DescribedGroupMember};
+        let member = DescribedGroupMember::default()
+            .with_member_id(text("m"))
+            .with_client_id(text("c"))
+            .with_member_metadata("abc".into())
+            .with_member_assignment("de".into());
+        let group = DescribedGroup::default().with_group_id(GroupId(text("g"))).with_members(vec![member]);
+        let said = (version >= 6).then(|| text("no"));
+        DescribeGroupsResponse::default().with_groups(vec![group.with_error_message(said)])
+    });
+    answers_walk_exactly(ApiKey::ConsumerGroupDescribe, 0..=1, |_| {
+        use consumer_group_describe_response::{Assignment, DescribedGroup, Member, TopicPartitions};
+        let partitions = TopicPartitions::default().with_topic_name(topic("t")).with_partitions(vec![1, 2]);
+        let has = Assignment::default().with_topic_partitions(vec![partitions]);
+        let member = Member::default()
+            .with_member_id(text("m"))
+            .with_subscribed_topic_names(vec![topic("t")])
+            .with_assignment(has.clone())
+            .with_target_assignment(has);
+        let group = DescribedGroup::default().with_group_id(GroupId(text("g"))).with_members(vec![member]);
+        ConsumerGroupDescribeResponse::default().with_groups(vec![group])
+    });
 }

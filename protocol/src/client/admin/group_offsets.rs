@@ -8,15 +8,14 @@ use kafka_protocol::messages::offset_commit_request::{
 use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use kafka_protocol::messages::{
-    GroupId, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, TopicName,
-};
+use kafka_protocol::messages::{OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Admin;
+use crate::client::messages::{check, group_id, topic_name};
 use crate::client::{CoordinatorKind, NodeTarget};
 use crate::wire::TopicPartition;
-use crate::{Error, ErrorCode, Result};
+use crate::{ErrorCode, Result};
 
 /// Versions that name one group and may ask for all of its partitions.
 const OFFSET_FETCH: std::ops::RangeInclusive<i16> = 2..=7;
@@ -25,8 +24,6 @@ const OFFSET_COMMIT: std::ops::RangeInclusive<i16> = 2..=8;
 const OFFSET_DELETE: std::ops::RangeInclusive<i16> = 0..=0;
 /// Generation of a commit by somebody who is no member.
 const NO_GENERATION: i32 = -1;
-/// How often the coordinator is looked for anew.
-const ATTEMPTS: u32 = 6;
 
 impl Admin {
     /// Every committed offset of a group; none for a group that does not exist.
@@ -34,24 +31,22 @@ impl Admin {
     /// # Errors
     /// If the coordinator refuses, or cannot be found.
     pub async fn group_offsets(&self, group: &str) -> Result<Vec<(TopicPartition, i64)>> {
-        let request = OffsetFetchRequest::default()
-            .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
-            .with_topics(None);
+        let request = OffsetFetchRequest::default().with_group_id(group_id(group)).with_topics(None);
         let what = format!("reading the committed offsets of group {group}");
         let (client, what) = (&self.client, what.as_str());
         let ask = |node: i32| {
             let request = request.clone();
             async move {
                 let answer = client.send_versioned(NodeTarget::Id(node), request, OFFSET_FETCH, None).await?;
-                check(answer.error_code, what)?;
+                check(answer.error_code, || what.to_owned())?;
                 Ok(answer)
             }
         };
-        let answer = self.ask_coordinator(group, ask).await?;
+        let answer = self.ask_coordinator(CoordinatorKind::Group, group, ask).await?;
         let mut offsets = Vec::new();
         for topic in answer.topics {
             for partition in topic.partitions {
-                check(partition.error_code, what)?;
+                check(partition.error_code, || what.to_owned())?;
                 if partition.committed_offset >= 0 {
                     let name = TopicPartition::new(topic.name.as_str(), partition.partition_index);
                     offsets.push((name, partition.committed_offset));
@@ -80,7 +75,7 @@ impl Admin {
             OffsetCommitRequestTopic::default().with_name(topic_name(topic)).with_partitions(partitions)
         });
         let request = OffsetCommitRequest::default()
-            .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+            .with_group_id(group_id(group))
             .with_generation_id_or_member_epoch(NO_GENERATION)
             .with_retention_time_ms(-1)
             .with_topics(topics.collect());
@@ -95,10 +90,10 @@ impl Admin {
                     .topics
                     .iter()
                     .flat_map(|topic| &topic.partitions)
-                    .try_for_each(|partition| check(partition.error_code, what))
+                    .try_for_each(|partition| check(partition.error_code, || what.to_owned()))
             }
         };
-        self.ask_coordinator(group, ask).await
+        self.ask_coordinator(CoordinatorKind::Group, group, ask).await
     }
 
     /// Forgets committed offsets of a group; a group that does not exist is no error.
@@ -114,9 +109,8 @@ impl Admin {
         let topics = topics.into_iter().map(|(topic, partitions)| {
             OffsetDeleteRequestTopic::default().with_name(topic_name(topic)).with_partitions(partitions)
         });
-        let request = OffsetDeleteRequest::default()
-            .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
-            .with_topics(topics.collect());
+        let request =
+            OffsetDeleteRequest::default().with_group_id(group_id(group)).with_topics(topics.collect());
         let what = format!("deleting committed offsets of group {group}");
         let (client, what) = (&self.client, what.as_str());
         let ask = |node: i32| {
@@ -127,45 +121,14 @@ impl Admin {
                 if ErrorCode::try_from_code(answer.error_code) == Some(ErrorCode::GroupIdNotFound) {
                     return Ok(());
                 }
-                check(answer.error_code, what)?;
+                check(answer.error_code, || what.to_owned())?;
                 answer
                     .topics
                     .iter()
                     .flat_map(|topic| &topic.partitions)
-                    .try_for_each(|partition| check(partition.error_code, what))
+                    .try_for_each(|partition| check(partition.error_code, || what.to_owned()))
             }
         };
-        self.ask_coordinator(group, ask).await
+        self.ask_coordinator(CoordinatorKind::Group, group, ask).await
     }
-
-    /// The coordinator may have moved: it is looked for anew a few times.
-    async fn ask_coordinator<T, F>(&self, group: &str, ask: impl Fn(i32) -> F) -> Result<T>
-    where
-        F: Future<Output = Result<T>>,
-    {
-        let mut backoff = self.client.config().retry_backoff.0;
-        let mut attempt = 1;
-        loop {
-            let answer = match self.client.coordinator(CoordinatorKind::Group, group).await {
-                Ok(node) => ask(node).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Err(error) if error.is_retriable() && attempt < ATTEMPTS => {
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(self.client.config().retry_backoff.1);
-                    attempt += 1;
-                }
-                answer => return answer,
-            }
-        }
-    }
-}
-
-fn check(code: i16, what: &str) -> Result<()> {
-    ErrorCode::try_from_code(code).map_or(Ok(()), |code| Err(Error::broker(code, what)))
-}
-
-fn topic_name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
 }

@@ -1,23 +1,62 @@
-//! What readers and owners of a topic's log ask: where it ends, and how it is kept.
+//! The logs of partitions: where they begin and end, and what is deleted from them.
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{BrokerId, DescribeConfigsRequest, ListOffsetsRequest, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::DeleteRecordsRequest;
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 
 use super::{Admin, unanswered};
-use crate::client::{NodeTarget, Properties};
+use crate::Result;
+use crate::client::NodeTarget;
+use crate::client::list_offsets::{self, EARLIEST, LATEST, Listed};
+use crate::client::messages::{check, topic_name};
 use crate::wire::TopicPartition;
-use crate::{Error, ErrorCode, Result};
 
-const LIST_OFFSETS: std::ops::RangeInclusive<i16> = 1..=7;
-const DESCRIBE_CONFIGS: std::ops::RangeInclusive<i16> = 1..=4;
-/// The timestamp that stands for the end.
-const LATEST: i64 = -1;
-/// A resource that is a topic.
-const TOPIC: i8 = 2;
+const DELETE_RECORDS: std::ops::RangeInclusive<i16> = 0..=2;
+/// The record with the latest time (KIP-734).
+const MAX_TIMESTAMP: i64 = -3;
+
+/// Which offset of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// Of the first record that is there.
+    Earliest,
+    /// After the last record.
+    Latest,
+    /// Of the record with the latest time.
+    MaxTimestamp,
+    /// Of the first record that is not older, in milliseconds since 1970.
+    Timestamp(i64),
+}
+
+impl OffsetSpec {
+    const fn timestamp(self) -> i64 {
+        match self {
+            Self::Earliest => EARLIEST,
+            Self::Latest => LATEST,
+            Self::MaxTimestamp => MAX_TIMESTAMP,
+            Self::Timestamp(at) => at,
+        }
+    }
+}
+
+/// An offset that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedOffset {
+    /// The offset, -1 if there is no such record.
+    pub offset: i64,
+    /// The record's time, -1 for the begin and end of a log.
+    pub timestamp: i64,
+    /// Its leader epoch, -1 if not known.
+    pub leader_epoch: i32,
+}
+
+impl From<Listed> for ListedOffset {
+    fn from(of: Listed) -> Self {
+        Self { offset: of.offset, timestamp: of.timestamp, leader_epoch: of.epoch }
+    }
+}
 
 impl Admin {
     /// The offset after the last record of each partition, in their order: with `read_committed` that before the first
@@ -26,80 +65,69 @@ impl Admin {
     /// # Errors
     /// If a partition has no leader, or its leader does not answer; a retriable error may pass.
     pub async fn end_offsets(&self, partitions: &[TopicPartition], read_committed: bool) -> Result<Vec<i64>> {
+        for partition in partitions {
+            self.client.leader(&partition.topic, partition.partition).await?;
+        }
+        let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), LATEST)).collect();
+        let found = list_offsets::list_once(&self.client, read_committed, &wanted).await?;
+        found.into_iter().map(|found| found.map(|listed| listed.offset)).collect()
+    }
+
+    /// Offsets of partitions, in their order; what may pass is tried again within `default.api.timeout.ms`.
+    ///
+    /// # Errors
+    /// The first partition that does not exist, or could not be asked.
+    pub async fn list_offsets(
+        &self,
+        wanted: &[(TopicPartition, OffsetSpec)],
+        read_committed: bool,
+    ) -> Result<Vec<ListedOffset>> {
+        let wanted: Vec<_> = wanted.iter().map(|(name, spec)| (name.clone(), spec.timestamp())).collect();
+        let found = list_offsets::list(&self.client, read_committed, &wanted).await?;
+        Ok(found.into_iter().map(ListedOffset::from).collect())
+    }
+
+    /// Deletes the records before these offsets (-1: all that are there), and gives where each log begins then, in their order.
+    ///
+    /// # Errors
+    /// The first partition whose records could not be deleted; those before it in the list are deleted then.
+    pub async fn delete_records(&self, before: &[(TopicPartition, i64)]) -> Result<Vec<i64>> {
         let mut by_leader: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        for (place, partition) in partitions.iter().enumerate() {
-            let leader = self.client.leader(&partition.topic, partition.partition).await?;
+        for (place, (name, _)) in before.iter().enumerate() {
+            let leader = self.client.leader(&name.topic, name.partition).await?;
             by_leader.entry(leader).or_default().push(place);
         }
-        let mut ends = vec![None; partitions.len()];
+        let mut begins = vec![None; before.len()];
+        let timeout = self.client.config().request_timeout;
         for (leader, places) in by_leader {
-            let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
-            for place in &places {
-                let entry = ListOffsetsPartition::default()
-                    .with_partition_index(partitions[*place].partition)
-                    .with_current_leader_epoch(-1)
-                    .with_timestamp(LATEST);
-                topics.entry(&partitions[*place].topic).or_default().push(entry);
+            let mut topics: BTreeMap<&str, Vec<DeleteRecordsPartition>> = BTreeMap::new();
+            for (name, offset) in places.iter().map(|place| &before[*place]) {
+                let partition = DeleteRecordsPartition::default().with_partition_index(name.partition);
+                topics.entry(&name.topic).or_default().push(partition.with_offset(*offset));
             }
             let topics = topics.into_iter().map(|(topic, partitions)| {
-                let name = TopicName(StrBytes::from_string(topic.to_owned()));
-                ListOffsetsTopic::default().with_name(name).with_partitions(partitions)
+                DeleteRecordsTopic::default().with_name(topic_name(topic)).with_partitions(partitions)
             });
-            let request = ListOffsetsRequest::default()
-                .with_replica_id(BrokerId(-1))
-                .with_isolation_level(i8::from(read_committed))
-                .with_topics(topics.collect());
+            let request = DeleteRecordsRequest::default()
+                .with_topics(topics.collect())
+                .with_timeout_ms(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
             let answer =
-                self.client.send_versioned(NodeTarget::Id(leader), request, LIST_OFFSETS, None).await?;
-            let found = |partition: &TopicPartition| {
-                let topic = answer.topics.iter().find(|topic| *topic.name.0 == *partition.topic)?;
-                topic.partitions.iter().find(|entry| entry.partition_index == partition.partition)
-            };
+                self.client.send_versioned(NodeTarget::Id(leader), request, DELETE_RECORDS, None).await?;
             for place in places {
-                let partition = &partitions[place];
-                let what = format_args!("the end of {partition}");
-                let entry = found(partition).ok_or_else(|| unanswered(what))?;
-                if let Some(code) = ErrorCode::try_from_code(entry.error_code) {
+                let name = &before[place].0;
+                let what = || format!("deleting records of {name}");
+                let topic = answer.topics.iter().find(|topic| *topic.name.0 == *name.topic);
+                let found = topic.and_then(|topic| {
+                    topic.partitions.iter().find(|found| found.partition_index == name.partition)
+                });
+                let found = found.ok_or_else(|| unanswered(format_args!("{}", what())))?;
+                if let Err(error) = check(found.error_code, what) {
                     self.client.request_metadata_update();
-                    return Err(Error::broker(code, what));
+                    return Err(error);
                 }
-                ends[place] = Some(entry.offset);
+                begins[place] = Some(found.low_watermark);
             }
         }
-        Ok(ends.into_iter().map(|end| end.unwrap_or(0)).collect())
-    }
-
-    /// How many partitions a topic has, as a broker says now.
-    ///
-    /// # Errors
-    /// If it does not exist, is not known yet (retriable), or may not be described.
-    pub async fn partition_count(&self, topic: &str) -> Result<i32> {
-        let metadata = self.client.all_topics().await?;
-        match metadata.topics.get(topic) {
-            Some(found) if !found.partitions.is_empty() => Ok(found.partitions.len() as i32),
-            found => {
-                let code = found.and_then(|found| found.error).unwrap_or(ErrorCode::UnknownTopicOrPartition);
-                Err(Error::broker(code, format_args!("topic {topic}")))
-            }
-        }
-    }
-
-    /// The configs in force of a topic, defaults included.
-    ///
-    /// # Errors
-    /// If the topic does not exist or may not be described.
-    pub async fn topic_configs(&self, topic: &str) -> Result<Properties> {
-        let resource = DescribeConfigsResource::default()
-            .with_resource_type(TOPIC)
-            .with_resource_name(StrBytes::from_string(topic.to_owned()));
-        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-        let answer = self.client.send_versioned(NodeTarget::Any, request, DESCRIBE_CONFIGS, None).await?;
-        let what = format_args!("the configs of topic {topic}");
-        let result = answer.results.into_iter().next().ok_or_else(|| unanswered(what))?;
-        if let Some(code) = ErrorCode::try_from_code(result.error_code) {
-            return Err(Error::broker(code, what));
-        }
-        let value = |value: Option<StrBytes>| value.map(|value| value.to_string()).unwrap_or_default();
-        Ok(result.configs.into_iter().map(|config| (config.name.to_string(), value(config.value))).collect())
+        Ok(begins.into_iter().map(|begin| begin.unwrap_or(-1)).collect())
     }
 }

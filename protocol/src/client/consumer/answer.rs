@@ -4,9 +4,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::fetcher::{Fetcher, InFlight, RETRY};
-use super::offsets::check;
 use super::partition::{Find, Partition, Place, Position, Ready};
 use super::settings::Reset;
+use crate::client::messages::check;
 use crate::wire::TopicPartition;
 use crate::wire::fetch::{EpochEndOffset, FetchResponse, FetchedPartition, decode_fetch_response};
 use crate::{Error, ErrorCode, ErrorKind, Result};

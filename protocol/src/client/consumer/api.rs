@@ -3,10 +3,10 @@
 use tokio::time::Instant;
 
 use super::commit::{self, CommitTicket};
-use super::list_offsets::{EARLIEST, LATEST, list};
 use super::offsets::{self, Committer};
 use super::partition::{Find, Place, Position};
 use super::{Consumer, OffsetAndMetadata, Wakeup};
+use crate::client::list_offsets::{EARLIEST, LATEST, list};
 use crate::client::producer::GroupMetadata;
 use crate::wire::TopicPartition;
 use crate::{Error, ErrorKind, Result};
@@ -272,7 +272,7 @@ impl Consumer {
             ));
         }
         let listed = list(&self.client, self.settings.read_committed, times).await?;
-        let found = |of: super::list_offsets::Listed| {
+        let found = |of: crate::client::list_offsets::Listed| {
             let leader_epoch = Some(of.epoch).filter(|epoch| *epoch >= 0);
             (of.offset >= 0).then_some(OffsetAndTimestamp {
                 offset: of.offset,

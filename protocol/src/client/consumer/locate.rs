@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::list_offsets::{EARLIEST, LATEST, list_once, timestamp_before_now};
 use super::offsets::{Membership, committed};
 use super::partition::{Find, Position};
 use super::settings::{Reset, Settings};
 use crate::client::Client;
+use crate::client::list_offsets::{EARLIEST, LATEST, list_once, timestamp_before_now};
 use crate::wire::TopicPartition;
 use crate::{Error, ErrorKind, Result};
 
@@ -91,10 +91,11 @@ impl Locator {
                 listed[index] = end;
             }
         }
-        let located = |((name, _), listed): ((TopicPartition, i64), Result<super::list_offsets::Listed>)| {
-            // the epoch is that of the record found, not of the one before it
-            (name, listed.map(|of| Position::new(of.offset)))
-        };
+        let located =
+            |((name, _), listed): ((TopicPartition, i64), Result<crate::client::list_offsets::Listed>)| {
+                // the epoch is that of the record found, not of the one before it
+                (name, listed.map(|of| Position::new(of.offset)))
+            };
         Ok(open.into_iter().zip(listed).map(located).collect())
     }
 }

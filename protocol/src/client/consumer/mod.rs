@@ -14,7 +14,6 @@ mod commit;
 mod duration;
 mod fetcher;
 mod group;
-mod list_offsets;
 mod locate;
 mod offsets;
 mod partition;

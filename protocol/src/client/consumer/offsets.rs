@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::OffsetAndMetadata;
 use super::settings::Settings;
+use crate::client::messages::{check, topic_name};
 use crate::client::{Client, CoordinatorKind, NodeTarget};
 use crate::wire::TopicPartition;
 use crate::{Error, ErrorCode, ErrorKind, Result};
@@ -281,15 +282,4 @@ async fn retry<T, F: Future<Output = Result<T>>>(
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(client.config().retry_backoff.1);
     }
-}
-
-pub(super) fn check(code: i16, what: impl FnOnce() -> String) -> Result<()> {
-    match ErrorCode::try_from_code(code) {
-        None => Ok(()),
-        Some(code) => Err(Error::broker(code, what())),
-    }
-}
-
-pub(super) fn topic_name(topic: &str) -> TopicName {
-    TopicName(StrBytes::from_string(topic.to_owned()))
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use uuid::Uuid;
 
-use super::offsets::topic_name;
 use crate::ErrorCode;
+use crate::client::messages::topic_name;
 use crate::wire::TopicPartition;
 use crate::wire::fetch::TopicRef;
 

@@ -8,8 +8,8 @@ use kafka_protocol::messages::{BrokerId, ListOffsetsRequest, ListOffsetsResponse
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::offsets::{check, topic_name};
-use crate::client::{Client, NodeTarget};
+use super::messages::{check, topic_name};
+use super::{Client, NodeTarget};
 use crate::wire::TopicPartition;
 use crate::{Error, ErrorCode, ErrorKind, Result};
 
