@@ -111,6 +111,13 @@ impl Worker {
         }
     }
 
+    /// The body of the answer to a PUT.
+    #[track_caller]
+    pub fn put(&self, path: &str, body: &Value) -> String {
+        let headers = [("Content-Type", "application/json")];
+        crate::http(self.port, "PUT", path, &headers, Some(&body.to_string())).text()
+    }
+
     /// The body of an answer.
     pub fn get(&self, path: &str) -> String {
         let mut answer = String::new();

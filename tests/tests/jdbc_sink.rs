@@ -274,7 +274,6 @@ fn errors_name_their_remedy() {
             json!({"connection.url": format!("jdbc:postgresql://127.0.0.1:{}/nowhere", database.port())}),
             "does not exist",
         ),
-        (json!({"connection.url": "jdbc:mysql://h/d"}), "only jdbc:postgresql://"),
         (
             json!({"table.name.format": "missing"}),
             "CREATE TABLE \\\"missing\\\" ( \\\"id\\\" INT NOT NULL, \\\"v\\\" TEXT NULL);",
@@ -290,7 +289,6 @@ fn errors_name_their_remedy() {
         ),
         (json!({"table.name.format": "seen"}), "add VIEW to table.types"),
         (json!({"pk.mode": "record_key"}), "no key with a schema"),
-        (json!({"insert.mode": "upsert"}), "need to know the key"),
     ];
     let named = |at: usize| format!("e{at}-{}", database.database());
     let connectors: Vec<Value> = cases
@@ -313,6 +311,65 @@ fn errors_name_their_remedy() {
         }
         assert!(!status().contains("wrong"), "a password is shown: {}", status());
     }
+    for (settings, expected) in [
+        (json!({"connection.url": "jdbc:mysql://u:secret@h/d"}), "only jdbc:postgresql://"),
+        (json!({"insert.mode": "upsert"}), "need to know the key"),
+        (json!({"delete.enabled": "true"}), "Deletes are only supported for pk.mode record_key"),
+        (json!({"db.timezone": "Nowhere"}), "Invalid time zone identifier"),
+        (json!({"batch.size": "-1"}), "Value must be at least 0"),
+    ] {
+        let connector = sink(&database, "validated", &topic, &settings);
+        let answer = worker.put("/connector-plugins/JdbcSinkConnector/config/validate", &connector["config"]);
+        assert!(answer.contains(expected), "{expected} in {answer}");
+    }
+}
+
+/// Rows of a plain insert without any key, the worker killed (-9) again and again, offsets in the database: each row once. And a
+/// database that is put back to an earlier state gets again what it has lost.
+#[test]
+fn every_row_exactly_once() {
+    let database = Database::shared("once");
+    database.sql("create table t (topic text, part int, at bigint, round int, id bigint)");
+    let topic = topic("once", 3);
+    let schema = structure(&[("round", json!({"type": "int32"})), ("id", json!({"type": "int64"}))]);
+    let name = unique("once");
+    let settings = json!({"table.name.format": "t", "exactly.once.offsets.table": "aqueduct_offsets", "pk.mode": "kafka", "pk.fields": "topic,part,at", "tasks.max": "1",
+        "consumer.override.group.instance.id": name, "consumer.override.max.poll.records": "50", "consumer.override.fetch.max.bytes": "20000"});
+    let connector = sink(&database, &name, &topic, &settings);
+    let (mut total, mut interrupted) = (0, 0);
+    for round in 0..6 {
+        let rows: Vec<Row> = (total..total + 3000)
+            .map(|id| {
+                Row::new(
+                    json!({"schema": {"type": "string"}, "payload": format!("key {id}")}),
+                    schema.clone(),
+                    json!({"round": round, "id": id}),
+                )
+            })
+            .collect();
+        produce(&topic, &rows);
+        total += 3000;
+        let worker = Worker::aqueduct(std::slice::from_ref(&connector));
+        // somewhere in the middle of it
+        let before: i64 = database.ask("select count(*) from t").trim().parse().unwrap();
+        wait_for(&format!("rows after {before}; {}", worker.log()), WAIT, || {
+            database.ask("select count(*) from t").trim().parse().unwrap_or(0)
+                > before + 200 * i64::from(round % 3)
+        });
+        drop(worker); // kills it
+        interrupted += i32::from(database.ask("select count(*) from t").trim() != total.to_string());
+    }
+    assert!(interrupted > 1, "the worker was always done before it was killed");
+    let worker = Worker::aqueduct(std::slice::from_ref(&connector));
+    let expected = format!("{total}|{total}|{}", total - 1);
+    let check = "select count(*), count(distinct id), max(id) from t";
+    wait_for_rows(&database, &worker, check, &expected);
+    let offsets = "select sum(next_offset) from aqueduct_offsets";
+    wait_for_rows(&database, &worker, offsets, &total.to_string());
+    drop(worker);
+    database.sql("delete from t where at >= 100; update aqueduct_offsets set next_offset = 100");
+    let worker = Worker::aqueduct(&[connector]);
+    wait_for_rows(&database, &worker, check, &expected);
 }
 
 /// The server is killed (-9) while rows go in: nothing is lost, and an upsert has nothing twice.
@@ -340,4 +397,176 @@ fn a_killed_server_loses_nothing() {
         worker.log().contains("has to be written again") || worker.log().contains("no connection"),
         "it was never noticed"
     );
+}
+
+/// Debezium's own sink beside ours: the same tables, columns, types, keys and rows, from change events and from plain rows.
+#[test]
+fn tables_are_debezium_s() {
+    let database = Database::shared("dbz");
+    let (events, flat) = (topic("events", 1), topic("flat", 1));
+    let named = |kind: &str, name: &str| json!({"type": kind, "optional": true, "name": name, "version": 1});
+    let optional = |kind: &str| json!({"type": kind, "optional": true});
+    let id = ("Id", json!({"type": "int32"}));
+    let fields = [
+        id.clone(),
+        ("i8", optional("int8")),
+        ("i16", optional("int16")),
+        ("i64", optional("int64")),
+        ("f32", optional("float")),
+        ("f64", optional("double")),
+        ("b", optional("boolean")),
+        ("camelCase", optional("string")),
+        ("by", optional("bytes")),
+        (
+            "dec",
+            json!({"type": "bytes", "optional": true, "name": "org.apache.kafka.connect.data.Decimal", "version": 1, "parameters": {"scale": "2", "connect.decimal.precision": "10"}}),
+        ),
+        (
+            "deci",
+            json!({"type": "bytes", "optional": true, "name": "org.apache.kafka.connect.data.Decimal", "version": 1, "parameters": {"scale": "3"}}),
+        ),
+        ("dt", named("int32", "io.debezium.time.Date")),
+        ("tm", named("int32", "io.debezium.time.Time")),
+        ("mtm", named("int64", "io.debezium.time.MicroTime")),
+        ("ntm", named("int64", "io.debezium.time.NanoTime")),
+        ("ts", named("int64", "io.debezium.time.Timestamp")),
+        ("mts", named("int64", "io.debezium.time.MicroTimestamp")),
+        ("nts", named("int64", "io.debezium.time.NanoTimestamp")),
+        ("zts", named("string", "io.debezium.time.ZonedTimestamp")),
+        ("ztm", named("string", "io.debezium.time.ZonedTime")),
+        ("cdt", named("int32", "org.apache.kafka.connect.data.Date")),
+        ("ctm", named("int32", "org.apache.kafka.connect.data.Time")),
+        ("cts", named("int64", "org.apache.kafka.connect.data.Timestamp")),
+        ("js", named("string", "io.debezium.data.Json")),
+        ("uu", named("string", "io.debezium.data.Uuid")),
+        ("xm", named("string", "io.debezium.data.Xml")),
+        ("df", json!({"type": "string", "optional": true, "default": "it's"})),
+        ("arr", json!({"type": "array", "optional": true, "items": {"type": "string", "optional": true}})),
+    ];
+    let row = structure(&fields);
+    let values = |id: i64| {
+        json!({"Id": id, "i8": 1, "i16": -2, "i64": 3, "f32": 0.5, "f64": -1.25, "b": true, "camelCase": "text", "by": "AQI=",
+        "dec": "MDk=", "deci": "MDk=", "dt": 19782, "tm": 3_723_004, "mtm": 3_723_004_005_i64, "ntm": 3_723_004_005_006_i64, "ts": 1_700_000_000_123_i64,
+        "mts": 1_700_000_000_123_456_i64, "nts": 1_700_000_000_123_456_000_i64, "zts": "2024-02-29T10:20:30.5+02:00", "ztm": "10:20:30+02:00",
+        "cdt": 19782, "ctm": 3_723_004, "cts": 1_700_000_000_123_i64, "js": "{\"a\": 1}", "uu": "00112233-4455-6677-8899-aabbccddeeff", "xm": "<a/>",
+        "df": "x", "arr": ["a", null]})
+    };
+    let nulls = |id: i64| {
+        let mut nulls = json!({});
+        fields.iter().for_each(|(name, _)| nulls[*name] = Value::Null);
+        nulls["Id"] = json!(id);
+        nulls
+    };
+    let key =
+        |id: i64| json!({"schema": structure(&[("Id", json!({"type": "int32"}))]), "payload": {"Id": id}});
+    let mut inner = row.clone();
+    inner["optional"] = json!(true);
+    let mut envelope = structure(&[
+        ("before", inner.clone()),
+        ("after", inner),
+        ("op", string()),
+        ("ts_ms", json!({"type": "int64", "optional": true})),
+    ]);
+    envelope["name"] = json!("server.public.t.Envelope");
+    let event = |id: i64, op: &str, before: Value, after: Value| {
+        Row::new(key(id), envelope.clone(), json!({"op": op, "before": before, "after": after, "ts_ms": 1}))
+    };
+    produce(
+        &events,
+        &[
+            event(1, "r", Value::Null, values(1)),
+            event(2, "c", Value::Null, nulls(2)),
+            event(3, "c", Value::Null, values(3)),
+            event(2, "u", nulls(2), values(2)),
+            event(3, "d", values(3), Value::Null),
+            Row::deletion(key(3)),
+            event(4, "c", Value::Null, values(4)),
+            event(4, "d", values(4), Value::Null),
+            event(4, "c", Value::Null, nulls(4)),
+        ],
+    );
+    produce(
+        &flat,
+        &[
+            Row::new(key(1), row.clone(), values(1)),
+            Row::new(key(2), row.clone(), nulls(2)),
+            Row::deletion(key(1)),
+            Row::new(key(5), row, values(5)),
+        ],
+    );
+    let connectors = |who: &str| -> Vec<Value> {
+        let modes = [
+            (
+                "u",
+                &events,
+                json!({"insert.mode": "upsert", "primary.key.mode": "record_key", "delete.enabled": "true"}),
+            ),
+            (
+                "q",
+                &events,
+                json!({"insert.mode": "upsert", "primary.key.mode": "record_key", "primary.key.fields": "Id", "delete.enabled": "true", "quote.identifiers": "true"}),
+            ),
+            (
+                "f",
+                &flat,
+                json!({"insert.mode": "upsert", "primary.key.mode": "record_key", "delete.enabled": "true", "field.exclude.list": "f64,b"}),
+            ),
+            ("k", &flat, json!({"insert.mode": "insert", "primary.key.mode": "kafka"})),
+            (
+                "v",
+                &flat,
+                json!({"insert.mode": "upsert", "primary.key.mode": "record_value", "primary.key.fields": "Id"}),
+            ),
+        ];
+        modes
+            .iter()
+            .map(|(mode, topic, settings)| {
+                let mut connector = sink(&database, &format!("{who}{mode}"), topic, settings);
+                let config = &mut connector["config"];
+                config["connector.class"] = json!("io.debezium.connector.jdbc.JdbcSinkConnector");
+                config["connection.username"] = config["connection.user"].take();
+                config.as_object_mut().unwrap().remove("connection.user");
+                config["schema.evolution"] = json!("basic");
+                config["collection.name.format"] = json!(format!("{who}_{mode}"));
+                connector
+            })
+            .collect()
+    };
+    let debezium = Worker::debezium(&connectors("d"));
+    let aqueduct = Worker::aqueduct(&connectors("a"));
+    for (table, order, rows) in [
+        ("u", "id", "3"),
+        ("q", "\"Id\"", "3"),
+        ("f", "id", "2"),
+        ("k", "__connect_offset", "3"),
+        ("v", "id", "3"),
+    ] {
+        let count = |who: &str| format!("select count(*) from {who}_{table}");
+        wait_for_rows(&database, &debezium, &count("d"), rows);
+        wait_for_rows(&database, &aqueduct, &count("a"), rows);
+        let definition = |who: &str| {
+            database.sql(&format!(
+            "select attname, format_type(atttypid, atttypmod), attnotnull, (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum) from pg_attribute where attrelid = '{who}_{table}'::regclass and attnum > 0 order by 1;\
+             select pg_get_constraintdef(oid) from pg_constraint where conrelid = '{who}_{table}'::regclass"))
+        };
+        let content = |who: &str| {
+            let columns = database.sql(&format!("select string_agg(quote_ident(attname), ',' order by attname) from pg_attribute where attrelid = '{who}_{table}'::regclass and attnum > 0"));
+            database
+                .sql(&format!("set timezone = 'UTC'; select {columns} from {who}_{table} order by {order}"))
+        };
+        let same =
+            |ours: &str, theirs: &str| ours.replace("a_", "").lines().eq(theirs.replace("d_", "").lines());
+        assert!(
+            same(&definition("a"), &definition("d")),
+            "table {table}: ours\n{}\nDebezium's\n{}",
+            definition("a"),
+            definition("d")
+        );
+        assert!(
+            same(&content("a"), &content("d")),
+            "table {table}: ours\n{}\nDebezium's\n{}",
+            content("a"),
+            content("d")
+        );
+    }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aqueduct_engine::connector::{
-    BoxFuture, ConfigMap, ConnectError, OffsetMap, OffsetReader, SinkTask, SinkTaskContext, SourceTask,
-    SourceTaskContext, StopSignal,
+    BoxFuture, ConfigMap, ConnectError, OffsetMap, OffsetReader, Positions, SinkTask, SinkTaskContext,
+    SourceTask, SourceTaskContext, StopSignal,
 };
 use aqueduct_engine::data::{Batch, Record, RecordState, Value};
 use tokio::sync::watch;
@@ -147,7 +147,8 @@ async fn chunks_of_the_file_are_not_lines() {
 async fn sink(path: &Path) -> (FileStreamSinkTask, watch::Sender<bool>) {
     let (sender, stop) = StopSignal::new();
     let mut task = FileStreamSinkTask::default();
-    let context = SinkTaskContext { connector: Arc::from("c"), task: 0, stop };
+    let context =
+        SinkTaskContext { connector: Arc::from("c"), task: 0, stop, positions: Positions::default() };
     task.start(&config(&[("file", path.to_str().unwrap())]), context).await.unwrap();
     (task, sender)
 }
@@ -194,7 +195,8 @@ async fn a_full_disk_is_an_error_to_retry_and_nothing_more_is_accepted() {
 async fn a_sink_that_cannot_make_its_file_says_so() {
     let (_sender, stop) = StopSignal::new();
     let mut task = FileStreamSinkTask::default();
-    let context = SinkTaskContext { connector: Arc::from("c"), task: 0, stop };
+    let context =
+        SinkTaskContext { connector: Arc::from("c"), task: 0, stop, positions: Positions::default() };
     let error = task.start(&config(&[("file", "/nope/out")]), context).await.unwrap_err();
     assert_eq!(error.to_string(), "Couldn't find or create file '/nope/out' for FileStreamSinkTask");
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use aqueduct_engine::config::ParsedConfig;
-use aqueduct_engine::connector::{ConfigMap, ConnectError, StopSignal};
+use aqueduct_engine::config::{ConfigError, ParsedConfig};
+use aqueduct_engine::connector::{ConfigMap, StopSignal};
 
 use super::url::{self, JdbcUrl, ServerKind, UrlError};
 use crate::postgres::{PgError, Session, Wire};
@@ -31,7 +31,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// From the keys of Confluent's connectors; `connection.ANYTHING` that is no key is a property of the driver.
-    pub(super) fn new(parsed: &ParsedConfig, config: &ConfigMap) -> Result<Connections, ConnectError> {
+    pub(super) fn new(parsed: &ParsedConfig, config: &ConfigMap) -> Result<Connections, ConfigError> {
         let own = [URL, USER, PASSWORD, ATTEMPTS, BACKOFF];
         let passed = config
             .iter()
@@ -46,11 +46,7 @@ impl Connections {
     }
 
     /// With a URL and a login, tried once.
-    pub(super) fn of_url(
-        url: &str,
-        user: Option<&str>,
-        password: Option<&str>,
-    ) -> Result<Self, ConnectError> {
+    pub(super) fn of_url(url: &str, user: Option<&str>, password: Option<&str>) -> Result<Self, ConfigError> {
         let login = [("user", user), ("password", password)];
         let login = login.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let url = url::parse(url, login).map_err(|error| url_error(&error))?;
@@ -130,8 +126,9 @@ async fn is_standby(wire: &mut Wire) -> Result<bool, PgError> {
     Ok(rows.first().and_then(|row| row.first()?.as_deref()) == Some("t"))
 }
 
-fn url_error(error: &UrlError) -> ConnectError {
-    ConnectError::fatal(error.to_string())
+fn url_error(error: &UrlError) -> ConfigError {
+    let key = if matches!(error, UrlError::NoUser) { USER } else { URL };
+    ConfigError::new(key, error.to_string())
 }
 
 /// An error with what is behind it, in one line.

@@ -17,7 +17,7 @@ pub use context::{ConnectorContext, ConnectorEvent};
 pub use stop::StopSignal;
 pub use task::{
     AlterOffsets, Connector, ConnectorPlugin, Durability, ExactlyOnceSupport, FailedRecord, OffsetReader,
-    PutOutcome, Registry, SinkTask, SinkTaskContext, SourceTask, SourceTaskContext, Task, Ticket,
+    Positions, PutOutcome, Registry, SinkTask, SinkTaskContext, SourceTask, SourceTaskContext, Task, Ticket,
 };
 pub use tls::tls_client;
 

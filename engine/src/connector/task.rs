@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
@@ -152,6 +153,24 @@ pub struct SinkTaskContext {
     pub task: usize,
     /// Raised when the task shall end; waits inside `put` have to end soon after.
     pub stop: StopSignal,
+    /// Where partitions shall be read on.
+    pub positions: Positions,
+}
+
+/// Where a sink wants its partitions to be read on, if not where the group has committed: the JVM's `SinkTaskContext.offset`.
+#[derive(Debug, Clone, Default)]
+pub struct Positions(Arc<Mutex<Vec<(TopicPartition, i64)>>>);
+
+impl Positions {
+    /// From the next poll on this partition is read from this offset; within `open` that is before its first record.
+    pub fn read_on(&self, partition: TopicPartition, offset: i64) {
+        self.0.lock().push((partition, offset));
+    }
+
+    /// What was asked since the last time.
+    pub(crate) fn take(&self) -> Vec<(TopicPartition, i64)> {
+        std::mem::take(&mut *self.0.lock())
+    }
 }
 
 /// How far a put batch has got.

@@ -23,7 +23,7 @@ use super::pipeline::Pipeline;
 use super::retry::Retry;
 use super::task::TaskRun;
 use crate::connector::{
-    ConfigMap, ConnectError, PutOutcome, SinkTask, SinkTaskContext, Ticket, TopicPartition,
+    ConfigMap, ConnectError, Positions, PutOutcome, SinkTask, SinkTaskContext, Ticket, TopicPartition,
 };
 use crate::converter::Wait;
 use crate::data::{Batch, RecordState};
@@ -56,7 +56,9 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
     let mut consumer = Consumer::new(&config).await.map_err(no_consumer)?;
     consumer.subscribe(subscription(connector)?).map_err(no_consumer)?;
     let dead_letters = DeadLetters::for_task(&run, RecordSide::Consumed).await?;
+    let positions = Positions::default();
     let context = SinkTaskContext {
+        positions: positions.clone(),
         connector: Arc::clone(&run.id.connector),
         task: run.id.task,
         stop: run.stop.clone(),
@@ -80,6 +82,7 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SinkTask>) -> Result
         limit,
         metrics,
         rewind: false,
+        positions,
     };
     let mut result = core.work(&mut consumer).await;
     let mut orderly = result.is_ok();
@@ -161,6 +164,8 @@ struct Core {
     metrics: SinkMetrics,
     /// A flush has failed: what was not committed is read again.
     rewind: bool,
+    /// Where the task wants to read on.
+    positions: Positions,
 }
 
 /// How waiting for schemas ended.
@@ -240,8 +245,30 @@ impl Core {
         };
         match (self.failure.take(), polled) {
             (Some(failure), _) => Err(failure),
-            (None, Ok(fetched)) => Ok(fetched),
+            (None, Ok(mut fetched)) => {
+                self.reposition(consumer, &mut fetched);
+                Ok(fetched)
+            }
             (None, Err(error)) => Err(ConnectError::fatal("cannot read from Kafka").caused_by(error)),
+        }
+    }
+
+    /// Partitions go on where the task wants them to; what was fetched of them from elsewhere is dropped.
+    fn reposition(&mut self, consumer: &mut Consumer, fetched: &mut Vec<PartitionBatch>) {
+        for (name, offset) in self.positions.take() {
+            let Some(owned) = self.partitions.iter_mut().find(|owned| owned.name == name) else { continue };
+            if owned.accepted == offset {
+                continue;
+            }
+            tracing::info!(
+                connector = &*self.run.id.connector,
+                task = self.run.id.task,
+                "{name} is read on from {offset} instead of {}, as the task wants it",
+                owned.accepted
+            );
+            (owned.accepted, owned.committed) = (offset, offset);
+            fetched.retain(|part| part.partition != name.partition || part.topic != name.topic);
+            consumer.seek(&name, offset).unwrap_or_else(|error| tracing::debug!("{error}"));
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use aqueduct_engine::connector::{ConfigMap, ConnectError};
+use aqueduct_engine::config::ConfigError;
+use aqueduct_engine::connector::ConfigMap;
 
 use crate::jdbc::connection::Connections;
 use crate::jdbc::zone::Zone;
@@ -133,13 +134,13 @@ pub(super) fn tolerant(config: &ConfigMap) -> bool {
     config.get("errors.tolerance").is_some_and(|value| value.trim().eq_ignore_ascii_case("all"))
 }
 
-pub(super) fn wrong(key: &str, value: &str, why: &str) -> ConnectError {
-    ConnectError::fatal(format!("Invalid value {value} for configuration {key}: {why}"))
+pub(super) fn wrong(key: &str, value: &str, why: &str) -> ConfigError {
+    ConfigError::invalid(key, value, why)
 }
 
 impl Settings {
     /// What no single key can tell.
-    pub(super) fn check(self) -> Result<Settings, ConnectError> {
+    pub(super) fn check(self) -> Result<Settings, ConfigError> {
         let keys = match self.flavour {
             Flavour::Confluent => ("pk.mode", "pk.fields"),
             Flavour::Debezium => ("primary.key.mode", "primary.key.fields"),

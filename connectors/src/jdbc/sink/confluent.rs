@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use aqueduct_engine::config::{ConfigDef, ConfigKey, ConfigType, Importance, Validator, Width};
-use aqueduct_engine::connector::{ConfigMap, ConnectError};
+use aqueduct_engine::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, Validator, Width};
+use aqueduct_engine::connector::ConfigMap;
 
 use super::config::{
     FieldFilter, Flavour, InsertMode, KeyMode, Naming, OFFSETS_TABLE, Precision, Quoting, Settings, tolerant,
@@ -112,8 +112,8 @@ fn relation_kinds(types: &str) -> Option<String> {
 }
 
 /// Reads a configuration.
-pub(super) fn settings(config: &ConfigMap) -> Result<Settings, ConnectError> {
-    let parsed = CONFIG.parse(config).map_err(|error| ConnectError::fatal(error.message))?;
+pub(super) fn settings(config: &ConfigMap) -> Result<Settings, ConfigError> {
+    let parsed = CONFIG.parse(config)?;
     let text = |key: &str| parsed.string(key).map(str::trim).unwrap_or_default();
     let is = |key: &str, value: &str| text(key).eq_ignore_ascii_case(value);
     let names = |key: &str| parsed.list(key).into_iter().map(str::to_owned).collect::<Vec<_>>();

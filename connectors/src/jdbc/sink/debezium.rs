@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use aqueduct_engine::config::{ConfigDef, ConfigKey, ConfigType, Importance, Validator};
-use aqueduct_engine::connector::{ConfigMap, ConnectError};
+use aqueduct_engine::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, Validator};
+use aqueduct_engine::connector::ConfigMap;
 use aqueduct_engine::data::{Batch, Record, Schema, SchemaId, Type, Value};
 
 use super::config::{
@@ -125,8 +125,8 @@ fn collection_strategy(class: &str) -> Option<String> {
 }
 
 /// Reads a configuration.
-pub(super) fn settings(config: &ConfigMap) -> Result<Settings, ConnectError> {
-    let parsed = CONFIG.parse(config).map_err(|error| ConnectError::fatal(error.message))?;
+pub(super) fn settings(config: &ConfigMap) -> Result<Settings, ConfigError> {
+    let parsed = CONFIG.parse(config)?;
     let text = |key: &str| parsed.string(key).map(str::trim).unwrap_or_default();
     let names = |key: &str| parsed.list(key).into_iter().map(str::to_owned).collect::<Vec<_>>();
     let zone = Zone::parse(text("use.time.zone"))

@@ -22,7 +22,7 @@ mod trouble;
 mod types;
 mod writer;
 
-use aqueduct_engine::config::ConfigDef;
+use aqueduct_engine::config::{ConfigDef, ConfigError};
 use aqueduct_engine::connector::{
     AlterOffsets, BoxFuture, ConfigMap, ConnectError, Connector, ConnectorContext, ConnectorKind,
     ConnectorPlugin, OffsetMap, Task,
@@ -30,7 +30,7 @@ use aqueduct_engine::connector::{
 
 use config::Settings;
 
-type Read = fn(&ConfigMap) -> Result<Settings, ConnectError>;
+type Read = fn(&ConfigMap) -> Result<Settings, ConfigError>;
 
 /// `io.confluent.connect.jdbc.JdbcSinkConnector`.
 pub(crate) struct JdbcSink;
@@ -57,6 +57,10 @@ impl ConnectorPlugin for JdbcSink {
 
     fn config_def(&self) -> &'static ConfigDef {
         &confluent::CONFIG
+    }
+
+    fn validate(&self, config: &ConfigMap) -> Vec<ConfigError> {
+        confluent::settings(config).err().into_iter().collect()
     }
 
     fn connector(&self) -> Box<dyn Connector> {
@@ -89,6 +93,10 @@ impl ConnectorPlugin for DebeziumJdbcSink {
         &debezium::CONFIG
     }
 
+    fn validate(&self, config: &ConfigMap) -> Vec<ConfigError> {
+        debezium::settings(config).err().into_iter().collect()
+    }
+
     fn connector(&self) -> Box<dyn Connector> {
         Box::new(SinkConnector { read: debezium::settings, config: ConfigMap::new() })
     }
@@ -111,7 +119,8 @@ impl Connector for SinkConnector {
         _context: ConnectorContext,
     ) -> BoxFuture<'a, Result<(), ConnectError>> {
         self.config = config.clone();
-        Box::pin(std::future::ready((self.read)(config).map(drop)))
+        let checked = (self.read)(config).map(drop);
+        Box::pin(std::future::ready(checked.map_err(|error| ConnectError::fatal(error.message))))
     }
 
     fn task_configs(&mut self, max_tasks: usize) -> Result<Vec<ConfigMap>, ConnectError> {
@@ -128,6 +137,6 @@ impl Connector for SinkConnector {
             Some(_) => AlterOffsets::WorkerOnly,
             None => AlterOffsets::Done,
         });
-        Box::pin(std::future::ready(stored))
+        Box::pin(std::future::ready(stored.map_err(|error| ConnectError::fatal(error.message))))
     }
 }

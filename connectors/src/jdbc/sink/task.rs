@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aqueduct_engine::config::ConfigError;
 use aqueduct_engine::connector::{
-    BoxFuture, ConfigMap, ConnectError, Durability, PutOutcome, SinkTask, SinkTaskContext, Ticket,
+    BoxFuture, ConfigMap, ConnectError, Durability, Positions, PutOutcome, SinkTask, SinkTaskContext, Ticket,
     TopicPartition,
 };
 use aqueduct_engine::data::Batch;
@@ -18,24 +19,25 @@ use super::writer::Writer;
 const STOP: Duration = Duration::from_secs(5);
 
 type Outcome = Result<PutOutcome, ConnectError>;
-type Positions = Result<Vec<(TopicPartition, i64)>, ConnectError>;
+type Stored = Result<Vec<(TopicPartition, i64)>, ConnectError>;
 
 /// What the writer is asked.
 enum Job {
     Write(Arc<Batch>, oneshot::Sender<Outcome>),
-    Open(Vec<TopicPartition>, oneshot::Sender<Positions>),
+    Open(Vec<TopicPartition>, oneshot::Sender<Stored>),
 }
 
 /// The task of either connector.
 pub(super) struct JdbcSinkTask {
-    read: fn(&ConfigMap) -> Result<Settings, ConnectError>,
+    read: fn(&ConfigMap) -> Result<Settings, ConfigError>,
     running: Option<(mpsc::Sender<Job>, JoinHandle<()>)>,
+    positions: Option<Positions>,
 }
 
 impl JdbcSinkTask {
     /// A task that reads its configuration so.
-    pub(super) const fn new(read: fn(&ConfigMap) -> Result<Settings, ConnectError>) -> JdbcSinkTask {
-        JdbcSinkTask { read, running: None }
+    pub(super) const fn new(read: fn(&ConfigMap) -> Result<Settings, ConfigError>) -> JdbcSinkTask {
+        JdbcSinkTask { read, running: None, positions: None }
     }
 
     async fn send(&self, job: Job) -> Result<(), ConnectError> {
@@ -53,7 +55,12 @@ async fn work(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
                 // the worker uses the batch again once it is its only owner
                 drop(batch);
                 let outcome = outcome.map(|failed| PutOutcome { durability: Durability::Durable, failed });
+                // what comes after a batch that could not be written must not be written either
+                let ended = outcome.is_err();
                 let _ = tell.send(outcome);
+                if ended {
+                    return;
+                }
             }
             Job::Open(partitions, tell) => {
                 let _ = tell.send(writer.opened(&partitions).await);
@@ -69,7 +76,9 @@ impl SinkTask for JdbcSinkTask {
         context: SinkTaskContext,
     ) -> BoxFuture<'a, Result<(), ConnectError>> {
         Box::pin(async move {
-            let settings = Arc::new((self.read)(config)?);
+            let settings = (self.read)(config).map_err(|error| ConnectError::fatal(error.message))?;
+            let settings = Arc::new(settings);
+            self.positions = Some(context.positions.clone());
             // one batch is written while the next one waits to be
             let (sender, jobs) = mpsc::channel(1);
             let writer = tokio::spawn(work(Writer::new(settings, context), jobs));
@@ -83,7 +92,11 @@ impl SinkTask for JdbcSinkTask {
             let (tell, told) = oneshot::channel();
             self.send(Job::Open(partitions.to_vec(), tell)).await?;
             let gone = |_| ConnectError::fatal("the writer of the task has ended");
-            told.await.map_err(gone)?.map(drop)
+            let stored = told.await.map_err(gone)??;
+            if let Some(positions) = &self.positions {
+                stored.into_iter().for_each(|(name, next)| positions.read_on(name, next));
+            }
+            Ok(())
         })
     }
 
