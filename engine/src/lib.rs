@@ -11,6 +11,7 @@ pub mod converter;
 pub mod data;
 pub mod dry_run;
 pub mod herder;
+mod https;
 pub mod loggers;
 pub mod metrics;
 pub mod rest;

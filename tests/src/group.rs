@@ -100,7 +100,15 @@ impl Group {
     /// Starts a worker of ours with these lines added to its properties, and waits until it is a member.
     #[track_caller]
     pub fn ours_with(&self, settings: &str) -> GroupWorker {
-        let worker = self.start_ours(settings);
+        let worker = self.start_ours(settings, &[]);
+        worker.wait_until_healthy();
+        worker
+    }
+
+    /// Starts a worker of ours with these variables of its environment, and waits until it is a member.
+    #[track_caller]
+    pub fn ours_with_environment(&self, variables: &[(&str, &str)]) -> GroupWorker {
+        let worker = self.start_ours("", variables);
         worker.wait_until_healthy();
         worker
     }
@@ -108,17 +116,18 @@ impl Group {
     /// Starts a worker of ours.
     #[track_caller]
     pub fn ours_starting(&self) -> GroupWorker {
-        self.start_ours("")
+        self.start_ours("", &[])
     }
 
     #[track_caller]
-    fn start_ours(&self, settings: &str) -> GroupWorker {
+    fn start_ours(&self, settings: &str, variables: &[(&str, &str)]) -> GroupWorker {
         let port = free_port();
         let (properties, log) = (self.properties(port), self.path(&format!("{port}.log")));
         let all = std::fs::read_to_string(&properties).map(|text| text + settings);
         let written = all.and_then(|text| std::fs::write(&properties, text));
         written.unwrap_or_else(|error| panic!("{}: {error}", properties.display()));
-        let started = Aqueduct::start(&["distributed", &properties.display().to_string()], &log);
+        let started =
+            Aqueduct::start_with(&["distributed", &properties.display().to_string()], variables, &log);
         GroupWorker { port, log, process: Process::Ours(Some(started)) }
     }
 

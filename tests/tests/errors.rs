@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use aqueduct_tests::{Group, GroupWorker, free_port, kcat, run, tool, unique, wait_for};
+use aqueduct_tests::{Group, GroupWorker, create_topic, free_port, kcat, run, unique, wait_for};
 use serde_json::{Value, json};
 
 const WAIT: Duration = Duration::from_secs(60);
@@ -16,9 +16,7 @@ fn create(worker: &GroupWorker, name: &str, config: &Value) {
 /// A new topic of one partition.
 fn new_topic(group: &Group, name: &str) -> String {
     let topic = unique(name);
-    let arguments =
-        ["--bootstrap-server", group.bootstrap(), "--create", "--topic", &topic, "--partitions", "1"];
-    run(&mut tool("org.apache.kafka.tools.TopicCommand", &arguments), b"");
+    create_topic(group.bootstrap(), &topic, &["--partitions", "1"]);
     topic
 }
 

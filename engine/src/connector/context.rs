@@ -12,6 +12,8 @@ pub enum ConnectorEvent {
     Reconfigure,
     /// It cannot go on: it is shown as FAILED.
     Failed(ConnectError),
+    /// Values that its configuration refers to have changed: it is started anew. The worker tells this itself.
+    Reload,
 }
 
 /// What a connector may use of its worker; clones are the same.
@@ -35,6 +37,11 @@ impl ConnectorContext {
     /// Asks for a call of `task_configs`; tasks are restarted only if it gives other configurations than before.
     pub fn request_task_reconfiguration(&self) {
         (self.tell)(ConnectorEvent::Reconfigure);
+    }
+
+    /// Values of config providers have changed.
+    pub(crate) fn reload(&self) {
+        (self.tell)(ConnectorEvent::Reload);
     }
 
     /// Tells that the connector cannot go on.

@@ -33,6 +33,9 @@ pub use view::{
     TargetState,
 };
 
+/// What herders say when a connector has to start anew because of its config providers.
+const RELOADED: &str = "values of a config provider have changed";
+
 /// Checks a configuration that is to be stored under this name, and adds the name to it.
 pub async fn check_config(
     worker: &Worker,

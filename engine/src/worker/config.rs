@@ -107,9 +107,8 @@ impl WorkerConfig {
             }
         }
         let providers = ConfigProviders::from_worker(&properties)?;
-        properties = providers.resolve(&properties).map_err(|error| WorkerConfigError::Reference {
-            message: error.to_string(),
-            source: Arc::new(error),
+        properties = providers.resolve_blocking(&properties).map_err(|error| {
+            WorkerConfigError::Reference { message: error.to_string(), source: Arc::new(error) }
         })?;
         properties.entry("bootstrap.servers".to_owned()).or_insert_with(|| DEFAULT_BOOTSTRAP.to_owned());
         let configured = properties.get("listeners").map(String::as_str).unwrap_or(DEFAULT_LISTENERS);

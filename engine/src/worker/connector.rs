@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
+use super::config_provider::Secrets;
 use super::{Shared, config_provider, connector_config, task};
 use crate::connector::{ConfigMap, ConnectError, Connector, ConnectorContext, ConnectorPlugin};
 
@@ -18,6 +21,17 @@ pub struct ConnectorHandle {
     raw: Arc<ConfigMap>,
     /// With references to config providers replaced.
     resolved: Arc<ConfigMap>,
+    secrets: Secrets,
+    /// Tells the herder when a value of a config provider has changed.
+    watching: Option<AbortHandle>,
+}
+
+impl Drop for ConnectorHandle {
+    fn drop(&mut self) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+    }
 }
 
 impl ConnectorHandle {
@@ -28,16 +42,30 @@ impl ConnectorHandle {
         config: &Arc<ConfigMap>,
         context: ConnectorContext,
     ) -> Result<ConnectorHandle, ConnectError> {
-        let resolved = Arc::new(shared.config.providers.resolve(config)?);
+        let providers = &shared.config.providers;
+        let resolved = Arc::new(providers.resolve(config).await?);
+        let secrets = providers.secrets(config);
+        let told = context.clone();
         let (mut connector, own) = (plugin.connector(), Arc::clone(&resolved));
         let started = tokio::spawn(async move { connector.start(&own, context).await.map(|()| connector) });
-        let instance = started.await.unwrap_or_else(|panic| Err(task::panicked(panic)))?;
+        let instance = started.await.unwrap_or_else(|panic| Err(task::panicked(panic)));
+        let instance = instance.map_err(|error| secrets.hide_in(error))?;
+        let watcher = providers.watch(vec![(Arc::clone(config), (*resolved).clone())]);
+        let watching = watcher.map(|mut watcher| {
+            let watch = async move {
+                watcher.changed().await;
+                told.reload();
+            };
+            tokio::spawn(watch).abort_handle()
+        });
         Ok(ConnectorHandle {
             name: name.into(),
             plugin: Arc::clone(plugin),
             instance: Some(instance),
             raw: Arc::clone(config),
             resolved,
+            secrets,
+            watching,
         })
     }
 
@@ -53,7 +81,7 @@ impl ConnectorHandle {
         });
         let (instance, tasks) = asked.await.map_err(task::panicked)?;
         self.instance = Some(instance);
-        let mut tasks = tasks?;
+        let mut tasks = tasks.map_err(|error| self.secrets.hide_in(error))?;
         if tasks.len() > max_tasks {
             let generated = tasks.len();
             if connector_config::tasks_max_enforced(&self.resolved) {

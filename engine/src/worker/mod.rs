@@ -132,11 +132,13 @@ impl Worker {
         let given: ConfigMap =
             raw.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         let plugin = validation::plugin(&self.shared.registry, raw)?;
-        let resolved = self.shared.config.providers.resolve(&given).map_err(|error| {
+        let providers = &self.shared.config.providers;
+        let resolved = providers.resolve(&given).await.map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
             HerderError::new(500, format!("{error}{}", cause.unwrap_or_default()))
         })?;
-        let report = validation::check(plugin, &self.shared.config, raw, &resolved);
+        let mut report = validation::check(plugin, &self.shared.config, raw, &resolved);
+        report.hide(&given, &resolved, &providers.secrets(&given));
         Ok((Arc::clone(plugin), report))
     }
 

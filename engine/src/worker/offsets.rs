@@ -48,7 +48,7 @@ impl Worker {
             None => stores.all.write(name, written).await.map_err(unreadable)?,
             Some((id, topic)) => {
                 let internal = |error: ConnectError| HerderError::new(500, error.to_string());
-                let config = self.shared.config.providers.resolve(config).map_err(internal)?;
+                let config = self.shared.config.providers.resolve(config).await.map_err(internal)?;
                 let client =
                     task_client(TaskClient::Producer, &self.shared.config.properties, &config, name, 0);
                 write_at_once(&client, id, topic, name, &written).await?;
@@ -62,7 +62,7 @@ impl Worker {
 
     async fn offset_stores(&self, name: &str, config: &ConfigMap) -> Result<ConnectorOffsets, HerderError> {
         let internal = |error: ConnectError| HerderError::new(500, error.trace());
-        let config = self.shared.config.providers.resolve(config).map_err(internal)?;
+        let config = self.shared.config.providers.resolve(config).await.map_err(internal)?;
         self.shared.offsets.of(&self.shared.config.properties, &config, name).await.map_err(internal)
     }
 
@@ -82,7 +82,7 @@ impl Worker {
         offsets: &[(OffsetMap, Option<OffsetMap>)],
     ) -> Result<AlterOffsets, HerderError> {
         let internal = |error: crate::connector::ConnectError| HerderError::new(500, error.to_string());
-        let config = self.shared.config.providers.resolve(config).map_err(internal)?;
+        let config = self.shared.config.providers.resolve(config).await.map_err(internal)?;
         let (mut connector, offsets) = (plugin.connector(), offsets.to_vec());
         let asked = tokio::spawn(async move { connector.alter_offsets(&config, &offsets).await });
         match asked.await.unwrap_or_else(|panic| Err(task::panicked(panic))).map_err(internal)? {

@@ -1,6 +1,8 @@
 //! What a validation found, key by key, in the shape of Connect's REST API.
 
+use super::config_provider::Secrets;
 use crate::config::{ConfigKey, ConfigType, Importance, Validator, Width};
+use crate::connector::ConfigMap;
 
 /// A key as REST describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +175,26 @@ pub struct ConfigReport {
 }
 
 impl ConfigReport {
+    /// Shows references instead of what they stand for. The JVM shows the values.
+    pub(super) fn hide(&mut self, given: &ConfigMap, resolved: &ConfigMap, secrets: &Secrets) {
+        for info in &mut self.configs {
+            if let (Some(raw), Some(value)) = (given.get(&info.name), resolved.get(&info.name))
+                && raw != value
+                && info.value.is_some()
+            {
+                info.value = Some(raw.clone());
+                info.hide_passwords();
+            }
+            let definition = info.definition.iter_mut();
+            let named =
+                definition.flat_map(|of| [Some(&mut of.name), of.group.as_mut(), Some(&mut of.display_name)]);
+            let texts =
+                named.flatten().chain([&mut info.name]).chain(&mut info.value).chain(&mut info.errors);
+            texts.for_each(|text| secrets.hide(text));
+        }
+        self.groups.iter_mut().chain(&mut self.warnings).for_each(|text| secrets.hide(text));
+    }
+
     /// Every error, in the order of the keys.
     pub fn errors(&self) -> Vec<String> {
         self.configs.iter().flat_map(|info| info.errors.iter().cloned()).collect()

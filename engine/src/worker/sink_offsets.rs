@@ -114,7 +114,7 @@ impl Worker {
     /// An admin client as the connector's own, and the group of its tasks' consumers.
     async fn sink_group(&self, name: &str, config: &ConfigMap) -> Result<(Admin, String), HerderError> {
         let internal = |error: ConnectError| HerderError::new(500, error.to_string());
-        let resolved = self.shared.config.providers.resolve(config).map_err(internal)?;
+        let resolved = self.shared.config.providers.resolve(config).await.map_err(internal)?;
         let worker = &self.shared.config.properties;
         let group = task_client(TaskClient::Consumer, worker, &resolved, name, 0).swap_remove("group.id");
         let client = task_client(TaskClient::Admin, worker, &resolved, name, 0);

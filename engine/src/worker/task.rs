@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinError, JoinHandle};
 use tokio::time::Instant;
 
 use super::auto_restart::AutoRestart;
+use super::config_provider::Watcher;
 use super::exactly_once::ExactlyOnce;
 use super::status::{State, Status};
 use super::{Shared, sink, source};
@@ -29,7 +30,7 @@ pub struct TaskSpec {
     /// The connector's configuration.
     pub connector_config: Arc<ConfigMap>,
     /// The task's own configuration.
-    pub task_config: ConfigMap,
+    pub task_config: Arc<ConfigMap>,
     /// Whether it begins paused.
     pub paused: bool,
     /// Of a source that delivers exactly once.
@@ -146,7 +147,11 @@ impl Supervisor {
         let mut restart = AutoRestart::from_config(&self.spec.connector_config);
         loop {
             let began = Instant::now();
-            let Some(error) = self.attempt().await else { break };
+            let error = match self.attempt().await {
+                Ended::Stopped => break,
+                Ended::Failed(error) => error,
+                Ended::Reload => continue,
+            };
             let Some(wait) = restart.next(began.elapsed(), &error) else { break };
             tracing::warn!(
                 connector = &*self.id.connector,
@@ -166,54 +171,112 @@ impl Supervisor {
         self.shared.statuses.task(&self.id.connector, self.id.task, status);
     }
 
-    /// One start to its end; the error if it has failed.
-    async fn attempt(&self) -> Option<ConnectError> {
+    /// One start to its end.
+    async fn attempt(&mut self) -> Ended {
         let version = self.spec.plugin.version();
-        let work = self.work(version);
+        let mut stop = self.stop.clone();
+        let resolved = tokio::select! {
+            resolved = self.resolve() => resolved,
+            () = stop.stopped() => return self.stopped(),
+        };
+        let (connector, task) = match resolved {
+            Ok(resolved) => resolved,
+            Err(error) => return self.failed(error),
+        };
+        let providers = Arc::clone(&self.shared.config.providers);
+        let raw = (Arc::clone(&self.spec.connector_config), Arc::clone(&self.spec.task_config));
+        let secrets = [providers.secrets(&raw.0), providers.secrets(&raw.1)];
+        let mut watcher = providers.watch(vec![(raw.0, connector.clone()), (raw.1, task.clone())]);
+        let (stop_this, stop_signal) = StopSignal::new();
+        let mut work = self.work(version, connector, task, stop_signal);
         *self.current.lock() = Some(work.abort_handle());
-        let error = match work.await {
-            Ok(Ok(())) => {
-                self.report(Status::of(State::Unassigned, version));
-                return None;
+        let (mut reloading, mut stopping) = (false, false);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut work => break ended,
+                () = stop.stopped(), if !stopping => stopping = true,
+                () = changed(&mut watcher), if !stopping && !reloading => reloading = true,
             }
+            stop_this.send_replace(true);
+        };
+        let error = match ended {
+            Ok(Ok(())) if reloading && !self.stop.is_stopped() => {
+                tracing::info!(
+                    connector = &*self.id.connector,
+                    task = self.id.task,
+                    "values of a config provider have changed: the task is started anew"
+                );
+                return Ended::Reload;
+            }
+            Ok(Ok(())) => return self.stopped(),
             Ok(Err(error)) => error,
-            Err(cut_off) if cut_off.is_cancelled() => {
-                self.report(Status::of(State::Unassigned, version));
-                return None;
-            }
+            Err(cut_off) if cut_off.is_cancelled() => return self.stopped(),
             Err(panic) => panicked(panic),
         };
+        self.failed(secrets.iter().fold(error, |error, secrets| secrets.hide_in(error)))
+    }
+
+    async fn resolve(&self) -> Result<(ConfigMap, ConfigMap), ConnectError> {
+        let providers = &self.shared.config.providers;
+        let connector = providers.resolve(&self.spec.connector_config).await?;
+        Ok((connector, providers.resolve(&self.spec.task_config).await?))
+    }
+
+    fn stopped(&self) -> Ended {
+        self.report(Status::of(State::Unassigned, self.spec.plugin.version()));
+        Ended::Stopped
+    }
+
+    fn failed(&self, error: ConnectError) -> Ended {
         let trace = error.trace();
         tracing::error!(
             connector = &*self.id.connector,
             task = self.id.task,
             "Task threw an uncaught and unrecoverable exception. Task is being killed and will not recover until manually restarted: {trace}"
         );
-        self.report(Status::failed(trace, version));
-        Some(error)
+        self.report(Status::failed(trace, self.spec.plugin.version()));
+        Ended::Failed(error)
     }
 
-    fn work(&self, version: &'static str) -> JoinHandle<Result<(), ConnectError>> {
-        let mut run = TaskRun {
+    fn work(
+        &self,
+        version: &'static str,
+        connector_config: ConfigMap,
+        task_config: ConfigMap,
+        stop: StopSignal,
+    ) -> JoinHandle<Result<(), ConnectError>> {
+        let run = TaskRun {
             shared: Arc::clone(&self.shared),
             id: self.id.clone(),
             version,
-            connector_config: Arc::clone(&self.spec.connector_config),
-            task_config: self.spec.task_config.clone(),
-            stop: self.stop.clone(),
+            connector_config: Arc::new(connector_config),
+            task_config,
+            stop,
             paused: self.paused.clone(),
             exactly_once: self.spec.exactly_once.clone(),
         };
         let plugin = Arc::clone(&self.spec.plugin);
         tokio::spawn(async move {
-            let providers = Arc::clone(&run.shared.config.providers);
-            run.connector_config = Arc::new(providers.resolve(&run.connector_config)?);
-            run.task_config = providers.resolve(&run.task_config)?;
             match plugin.task() {
                 Task::Source(task) => Box::pin(source::run(run, task)).await,
                 Task::Sink(task) => Box::pin(sink::run(run, task)).await,
             }
         })
+    }
+}
+
+/// How a start of a task ended.
+enum Ended {
+    Stopped,
+    Failed(ConnectError),
+    /// It shall start again with other values of config providers.
+    Reload,
+}
+
+async fn changed(watcher: &mut Option<Watcher>) {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
     }
 }
 

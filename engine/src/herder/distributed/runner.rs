@@ -9,7 +9,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::shared::Shared;
 use crate::connector::{ConfigMap, ConnectorContext, ConnectorEvent, ConnectorPlugin};
-use crate::herder::{HerderError, TargetState};
+use crate::herder::{HerderError, RELOADED, TargetState};
 use crate::worker::{ConnectorHandle, State, Status, StatusListener as _, connector_config};
 
 /// Commands waiting for a runner.
@@ -119,6 +119,11 @@ impl Instance {
                     let _ = self.begin().await;
                 }
                 Command::Event(ConnectorEvent::Reconfigure) => self.reconfigure().await,
+                Command::Event(ConnectorEvent::Reload) => {
+                    tracing::info!(connector = &*self.name, "{RELOADED}: the connector is started anew");
+                    self.halt().await;
+                    let _ = self.begin().await;
+                }
                 Command::Event(ConnectorEvent::Failed(error)) => {
                     tracing::error!(
                         connector = &*self.name,

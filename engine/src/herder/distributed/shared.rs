@@ -79,7 +79,7 @@ impl Shared {
         if let Some(plugin) = registry.find(class.trim()) {
             return Some(Arc::clone(plugin));
         }
-        let resolved = self.worker.config().providers.resolve(config).ok()?;
+        let resolved = self.worker.config().providers.resolve_known(config).ok()?;
         registry.find(resolved.get("connector.class")?.trim()).cloned()
     }
 

@@ -167,7 +167,7 @@ fn start_task(
         task: *task as usize,
         plugin,
         connector_config: Arc::clone(&connector.config),
-        task_config,
+        task_config: Arc::new(task_config),
         paused: connector.target != TargetState::Started,
         exactly_once,
     }))

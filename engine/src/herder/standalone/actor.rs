@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 use super::{Answer, Command, Views};
 use crate::connector::{ConfigMap, ConnectorContext, ConnectorEvent, ConnectorPlugin};
 use crate::herder::{
-    ConfigPatch, ConnectorView, HerderError, OffsetEntry, PutMode, PutResult, RestartPlan, RestartScope,
-    TargetState, merge,
+    ConfigPatch, ConnectorView, HerderError, OffsetEntry, PutMode, PutResult, RELOADED, RestartPlan,
+    RestartScope, TargetState, merge,
 };
 use crate::worker::{ConnectorHandle, State, Status, StatusBoard, TaskHandle, TaskSpec, Worker};
 
@@ -310,6 +310,10 @@ impl Actor {
     async fn event(&mut self, name: &str, event: ConnectorEvent) {
         match event {
             ConnectorEvent::Reconfigure => self.reconfigure(name).await,
+            ConnectorEvent::Reload => {
+                tracing::info!(connector = name, "{RELOADED}: the connector is started anew");
+                let _ = self.restart_connector(name).await;
+            }
             ConnectorEvent::Failed(error) => {
                 tracing::error!(connector = name, "the connector has failed: {}", error.trace().trim_end());
                 self.fail(name, error.trace());
@@ -380,7 +384,7 @@ fn start_task(worker: &Worker, name: &str, entry: &Entry, task: usize) -> TaskHa
         task,
         plugin: Arc::clone(&entry.plugin),
         connector_config: Arc::clone(&entry.config),
-        task_config: entry.task_configs[task].clone(),
+        task_config: Arc::new(entry.task_configs[task].clone()),
         paused: entry.target == TargetState::Paused,
         exactly_once: None,
     })
