@@ -3,6 +3,7 @@
 //! Here is what those tests share. A missing service is a panic that says so, never a test that is passed over.
 
 mod broker;
+mod cluster;
 mod group;
 mod http;
 mod postgres;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use broker::OwnBroker;
+pub use cluster::OwnCluster;
 pub use group::{Group, GroupWorker};
 pub use http::{HttpAnswer, http};
 pub use postgres::{Database, OwnPostgres};

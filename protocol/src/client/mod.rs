@@ -36,6 +36,7 @@ use crate::wire::TopicPartition;
 use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};
 use crate::{Error, ErrorCode, ErrorKind, Result};
 use network::Network;
+use tokio::time::Instant;
 
 /// What a connection is for. Fetches wait at the broker, so they and what must not wait behind them are apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,7 +179,7 @@ impl Client {
     /// # Errors
     /// After `default.api.timeout.ms` the reason why there is none.
     pub async fn leader(&self, topic: &str, partition: i32) -> Result<i32> {
-        let deadline = tokio::time::Instant::now() + self.config().api_timeout;
+        let deadline = Instant::now() + self.config().api_timeout;
         let mut backoff = self.config().retry_backoff.0;
         loop {
             let metadata = self.topic_metadata(&[topic]).await?;
@@ -189,7 +190,7 @@ impl Client {
             }
             let code = metadata.topics.get(topic).and_then(|topic| topic.error);
             let code = code.unwrap_or(ErrorCode::LeaderNotAvailable);
-            if !code.is_retriable() || tokio::time::Instant::now() + backoff > deadline {
+            if !code.is_retriable() || Instant::now() + backoff > deadline {
                 return Err(Error::broker(code, format_args!("the leader of {topic}-{partition}")));
             }
             self.request_metadata_update();
@@ -206,7 +207,7 @@ impl Client {
         if let Some(node) = self.network.coordinator(kind, key) {
             return Ok(node);
         }
-        let deadline = tokio::time::Instant::now() + self.config().api_timeout;
+        let deadline = Instant::now() + self.config().api_timeout;
         let mut backoff = self.config().retry_backoff.0;
         loop {
             let error = match self.find_coordinator(kind, key).await {
@@ -217,7 +218,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            if !error.is_retriable() || tokio::time::Instant::now() + backoff > deadline {
+            if !error.is_retriable() || Instant::now() + backoff > deadline {
                 return Err(error);
             }
             tokio::time::sleep(backoff).await;
@@ -286,10 +287,7 @@ impl Client {
         versions: RangeInclusive<i16>,
         timeout: Option<Duration>,
     ) -> Result<R::Response> {
-        let node = self.network.pick(node).await?;
-        let api = api_key::<R>()?;
-        let version = self.api_version(node, api, versions).await?;
-        self.exchange(node, request, version, timeout).await
+        self.send_with(node, versions, timeout, |_| request).await
     }
 
     /// The same, where the request itself depends on the version.
@@ -303,9 +301,20 @@ impl Client {
         timeout: Option<Duration>,
         make: impl FnOnce(i16) -> R,
     ) -> Result<R::Response> {
-        let node = self.network.pick(node).await?;
-        let version = self.api_version(node, api_key::<R>()?, versions).await?;
-        self.exchange(node, make(version), version, timeout).await
+        let limit = timeout.unwrap_or(self.config().request_timeout);
+        let deadline = Instant::now() + limit;
+        let api = api_key::<R>()?;
+        let Ok(node) = tokio::time::timeout_at(deadline, self.network.pick(node)).await else {
+            let message = format!("no broker was found for {api:?} within {} ms", limit.as_millis());
+            return Err(Error::new(ErrorKind::Timeout, message));
+        };
+        let node = node?;
+        let Ok(version) = tokio::time::timeout_at(deadline, self.api_version(node, api, versions)).await
+        else {
+            return Err(self.network.unreachable(node, Purpose::General, api, limit));
+        };
+        let version = version?;
+        self.exchange(node, make(version), version, deadline).await
     }
 
     async fn exchange<R: Request>(
@@ -313,7 +322,7 @@ impl Client {
         node: i32,
         request: R,
         version: i16,
-        timeout: Option<Duration>,
+        deadline: Instant,
     ) -> Result<R::Response> {
         let api = api_key::<R>()?;
         let mut body = BytesMut::new();
@@ -327,7 +336,8 @@ impl Client {
             }
             _ => Purpose::General,
         };
-        let mut answer = self.send_raw(node, purpose, api, version, vec![body.freeze()], timeout).await?;
+        let (to, what) = ((node, purpose), (api, version));
+        let mut answer = self.network.send(to, what, vec![body.freeze()], deadline).await?;
         decode_response(api, version, &mut answer).map_err(|error| {
             let message =
                 format!("the answer of broker {node} to {api:?} version {version} is malformed: {error}");
@@ -351,31 +361,6 @@ impl Client {
     pub async fn feature_level(&self, node: i32, feature: &str) -> Result<i16> {
         let versions = self.network.versions(node).await?;
         Ok(versions.features.get(feature).copied().unwrap_or(0))
-    }
-
-    /// Sends a body made by the caller and gives the answer after its header.
-    ///
-    /// # Errors
-    /// Network or time-out.
-    pub async fn send_raw(
-        &self,
-        node: i32,
-        purpose: Purpose,
-        api: ApiKey,
-        version: i16,
-        parts: Vec<Bytes>,
-        timeout: Option<Duration>,
-    ) -> Result<Bytes> {
-        let answer = self.network.connection(node, purpose).await?.enqueue(api, version, parts, true)?;
-        let limit = timeout.unwrap_or(self.config().request_timeout);
-        match tokio::time::timeout(limit, answer).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.network.drop_connection(node, purpose);
-                let message = format!("broker {node} did not answer {api:?} within {} ms", limit.as_millis());
-                Err(Error::new(ErrorKind::Timeout, message))
-            }
-        }
     }
 
     /// Queues a request on the connection that is there, in the order of calls, or says that there is none

@@ -8,6 +8,8 @@ mod responses;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::Decodable;
@@ -82,6 +84,18 @@ pub fn decode_response<A: Decodable>(api: ApiKey, version: i16, body: &mut Bytes
         return Err(Malformed::Unbacked);
     }
     A::decode(body, version).map_err(|error| Malformed::Refused(error.to_string()))
+}
+
+/// How long the broker wants to be left alone after this answer (KIP-219); none where it does not say so in the first field.
+pub(crate) fn throttle_time(api: ApiKey, version: i16, body: &[u8]) -> Option<Duration> {
+    let (_, _, fields) = responses::LAYOUTS.iter().find(|(key, ..)| *key == api)?;
+    // wherever the first field of an answer is a number of four bytes, it is this one
+    let first = fields.first().filter(|field| (field.from..=field.to).contains(&version))?;
+    if !matches!(first.kind, Kind::Fixed(4)) {
+        return None;
+    }
+    let millis = i32::from_be_bytes(*body.first_chunk()?);
+    u64::try_from(millis).ok().filter(|millis| *millis > 0).map(Duration::from_millis)
 }
 
 /// What is left of `body` after the message.

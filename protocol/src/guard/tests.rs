@@ -430,3 +430,19 @@ fn answers_to_administrators() {
         ConsumerGroupDescribeResponse::default().with_groups(vec![group])
     });
 }
+
+#[test]
+fn the_throttle_time_of_answers_that_begin_with_it() {
+    fn said<A: Encodable>(api: ApiKey, version: i16, answer: &A) -> Option<u128> {
+        let mut bytes = BytesMut::new();
+        answer.encode(&mut bytes, version).unwrap();
+        throttle_time(api, version, &bytes).map(|time| time.as_millis())
+    }
+    let metadata = MetadataResponse::default().with_throttle_time_ms(70);
+    assert_eq!(said(ApiKey::Metadata, 13, &metadata), Some(70));
+    assert_eq!(said(ApiKey::Metadata, 1, &MetadataResponse::default().with_controller_id(BrokerId(9))), None);
+    assert_eq!(said(ApiKey::Heartbeat, 0, &HeartbeatResponse::default()), None);
+    assert_eq!(said(ApiKey::Heartbeat, 4, &HeartbeatResponse::default().with_throttle_time_ms(5)), Some(5));
+    assert_eq!(said(ApiKey::InitProducerId, 4, &InitProducerIdResponse::default()), None, "no time at all");
+    assert_eq!(said(ApiKey::OffsetDelete, 0, &OffsetDeleteResponse::default().with_error_code(1)), None);
+}

@@ -33,8 +33,6 @@ const API_TIMEOUT_MS: i64 = 60_000;
 pub struct ClientConfig {
     /// `bootstrap.servers`: host and port of each.
     pub bootstrap_servers: Vec<(String, u16)>,
-    /// `client.dns.lookup`: whether the names of bootstrap servers are replaced by the full names of their addresses.
-    pub canonical_bootstrap: bool,
     /// `client.id`.
     pub client_id: String,
     /// `client.rack`, empty for none.
@@ -95,10 +93,8 @@ impl ClientConfig {
             .is_some_and(|of| of.eq_ignore_ascii_case("rebootstrap"));
         let rebootstrap_after = values.millis("metadata.recovery.rebootstrap.trigger.ms")?;
         let api_timeout = values.number_or("default.api.timeout.ms", API_TIMEOUT_MS)?;
-        let canonical = values.text("client.dns.lookup") == Some("resolve_canonical_bootstrap_servers_only");
         Ok(Self {
             bootstrap_servers: bootstrap_servers(values)?,
-            canonical_bootstrap: canonical,
             client_id: text("client.id"),
             client_rack: text("client.rack"),
             request_timeout: values.millis("request.timeout.ms")?,

@@ -8,7 +8,8 @@ use super::key::{Key, NONE, REQUIRED, boolean, class, double, int, list, long, p
 /// What producers, consumers and admin clients have in common.
 pub(super) const COMMON: &[Key] = &[
     text("client.dns.lookup", Some("use_all_dns_ips"))
-        .allows(OneOf(&["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"])),
+        .allows(OneOf(&["use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"]))
+        .without_effect("names are used as they are given, and all their addresses are tried"),
     text("client.id", Some("")),
     list("config.providers", Some(""))
         .without_effect("${...} is resolved by the worker, with its own config.providers"),

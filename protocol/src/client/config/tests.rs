@@ -90,6 +90,7 @@ fn what_has_no_effect() {
         of(|effect| matches!(effect, Effect::Without(_))),
         [
             "bootstrap.controllers",
+            "client.dns.lookup",
             "config.providers",
             "interceptor.classes",
             "metric.reporters",

@@ -12,6 +12,8 @@ use super::super::partition::Partition;
 use super::super::sequence::Verdict;
 use super::{Request, Sender, Sent, backoff};
 use crate::guard::decode_response;
+use crate::wire::TopicPartition;
+use crate::wire::fetch::{LeaderAndEpoch, NodeEndpoint};
 use crate::{Error, ErrorCode, ErrorKind, Result};
 
 /// What a broker says of one batch.
@@ -59,6 +61,7 @@ impl Sender {
             }
             return;
         };
+        let mut leaders = Vec::new();
         for topic in response.responses {
             let found = request.topics.iter().find(|sent| {
                 if topic.name.is_empty() {
@@ -67,8 +70,16 @@ impl Sender {
                     *sent.name == *topic.name.as_str()
                 }
             });
-            let Some((start, end)) = found.map(|sent| (sent.start, sent.end)) else { continue };
+            let Some((name, start, end)) = found.map(|sent| (&sent.name, sent.start, sent.end)) else {
+                continue;
+            };
             for partition in topic.partition_responses {
+                let leader = &partition.current_leader;
+                if leader.leader_id.0 >= 0 {
+                    let (leader_id, leader_epoch) = (leader.leader_id.0, leader.leader_epoch);
+                    let place = TopicPartition::new(Arc::clone(name), partition.index);
+                    leaders.push((place, LeaderAndEpoch { leader_id, leader_epoch }));
+                }
                 let range = &mut request.batches[start..end];
                 let at = range.binary_search_by_key(&partition.index, |sent| {
                     // Taken ones are looked for a second time only by a broker that answers twice.
@@ -83,6 +94,17 @@ impl Sender {
                     self.outcome(sent, outcome(partition));
                 }
             }
+        }
+        // a broker that leads no more knows who does (KIP-951)
+        if !leaders.is_empty() {
+            let endpoints = response.node_endpoints.into_iter().map(|node| NodeEndpoint {
+                node_id: node.node_id.0,
+                host: node.host,
+                port: node.port,
+                rack: node.rack,
+            });
+            self.shared.client.learn_leaders(&leaders, &endpoints.collect::<Vec<_>>());
+            self.shared.wake.notify_one();
         }
     }
 
