@@ -14,7 +14,7 @@ const SCHEMA: &str = r#"{"type":"struct","fields":[{"type":"int64","optional":fa
 /// A record of 180 bytes.
 fn payload(index: usize) -> String {
     format!(
-        r#"{{"id":{},"name":"customer {:06}","email":"customer{:06}@example.com","amount":{}.25,"active":{},"created_at":{},"comment":"called twice, no answer","visits":{}}}"#,
+        r#"{{"id":{},"name":"customer {:06}","email":"customer{:06}@example.com","amount":{}.25,"active":{},"created_at":{},"comment":"rang twice, no reply","visits":{}}}"#,
         1_000_000 + index,
         index,
         index,

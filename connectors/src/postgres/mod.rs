@@ -5,6 +5,7 @@ mod auth;
 mod error;
 mod flight;
 mod settings;
+mod socket;
 mod stream;
 mod tls;
 mod wire;

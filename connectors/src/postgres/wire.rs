@@ -10,15 +10,18 @@ use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::backend::Message;
 use postgres_protocol::message::frontend;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::stream::MaybeTls;
+use super::socket::Socket;
+use super::stream::{MaybeTls, TLS_READ_BYTES};
 use super::{ConnectionSettings, PgError, ServerError, SslMode, auth, tls};
 
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 256 * 1024;
+/// Bytes of a stream that are read ahead of who takes them.
+const AHEAD_BYTES: usize = 1024 * 1024;
 /// Largest message that is believed: PostgreSQL's own limit of a row is 1 GiB.
 const MAX_MESSAGE: usize = 1 << 30;
 
@@ -230,6 +233,30 @@ impl Wire {
         }
     }
 
+    /// Reads more of a COPY, if a message's rest is missing or not much waits to be taken; gives how much. Safe to cancel.
+    pub(crate) async fn read_ahead(&mut self) -> Result<usize, PgError> {
+        let missing =
+            frame_length(&self.buffer)?.map_or(0, |length| length.saturating_sub(self.buffer.len()));
+        if missing == 0 && self.buffer.len() >= AHEAD_BYTES {
+            return std::future::pending().await;
+        }
+        let before = self.buffer.len();
+        self.fill(missing).await?;
+        Ok(self.buffer.len() - before)
+    }
+
+    /// What arrives gathers in the kernel until the next read or write.
+    pub(crate) fn leave_alone(&mut self) -> Result<(), PgError> {
+        self.stream.leave_alone().map_err(|error| self.io("cannot be left alone", error))
+    }
+
+    /// Whether a complete message waits to be taken.
+    pub(crate) fn has_message(&self) -> bool {
+        // what cannot be read is told when it is taken
+        frame_length(&self.buffer)
+            .map_or(true, |length| length.is_some_and(|length| length <= self.buffer.len()))
+    }
+
     /// Sends CopyData.
     pub(crate) async fn copy_data(&mut self, content: &[u8]) -> Result<(), PgError> {
         let mut frame = Vec::with_capacity(content.len() + 5);
@@ -313,9 +340,11 @@ async fn open(settings: &ConnectionSettings) -> Result<MaybeTls, PgError> {
     let mut stream = TcpStream::connect((host, port)).await.map_err(unreachable)?;
     stream.set_nodelay(true).map_err(unreachable)?;
     // as libpq with allow: without TLS first; a server that insists refuses the login and says so
-    let Some(config) = tls::client_config(&settings.ssl, names)? else { return Ok(MaybeTls::Plain(stream)) };
+    let Some(config) = tls::client_config(&settings.ssl, names)? else {
+        return Ok(MaybeTls::Plain(Socket::Watched(stream)));
+    };
     if settings.ssl.mode == SslMode::Allow {
-        return Ok(MaybeTls::Plain(stream));
+        return Ok(MaybeTls::Plain(Socket::Watched(stream)));
     }
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
@@ -326,7 +355,8 @@ async fn open(settings: &ConnectionSettings) -> Result<MaybeTls, PgError> {
             let name = ServerName::try_from(host.to_owned())
                 .map_err(|error| PgError::Setup(format!("{}: {host}: {error}", names.host)))?;
             let connector = TlsConnector::from(std::sync::Arc::new(config));
-            let secured = connector.connect(name, stream).await.map_err(|source| PgError::Io {
+            let buffered = BufReader::with_capacity(TLS_READ_BYTES, Socket::Watched(stream));
+            let secured = connector.connect(name, buffered).await.map_err(|source| PgError::Io {
                 what: format!(
                     "{host}:{port}: TLS failed; check {}, {} and the server's certificate",
                     names.ssl_mode, names.root_cert
@@ -335,7 +365,7 @@ async fn open(settings: &ConnectionSettings) -> Result<MaybeTls, PgError> {
             })?;
             Ok(MaybeTls::Tls(Box::new(secured)))
         }
-        (_, SslMode::Prefer) => Ok(MaybeTls::Plain(stream)),
+        (_, SslMode::Prefer) => Ok(MaybeTls::Plain(Socket::Watched(stream))),
         _ => Err(PgError::Setup(format!(
             "{host}:{port}: the server has no TLS; set {}=disable, or ssl=on in postgresql.conf",
             names.ssl_mode

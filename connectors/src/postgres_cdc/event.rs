@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use aqueduct_engine::data::{Batch, Header, Range32, Record, Schema, SchemaRef, Span, Value};
+use aqueduct_engine::data::{
+    Batch, Header, Range32, Record, Schema, SchemaId, SchemaRef, Span, TopicId, Value,
+};
 
 use super::table::TablePlan;
 use super::transaction::EventPlace;
@@ -59,12 +61,17 @@ struct Shared {
     headers: Range32,
 }
 
-/// Texts of a table, put into a batch once.
+/// What all events of a table in one batch share.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TableTexts {
     batch: u64,
     schema: Span,
     table: Span,
+    topic: TopicId,
+    value_schema: SchemaId,
+    key_schema: SchemaId,
+    /// The source block of the rows within a snapshot: the same for all of them.
+    source: Option<Value>,
 }
 
 /// Writes events.
@@ -154,6 +161,10 @@ impl EventWriter {
                 batch: self.batch,
                 schema: batch.put_str(&plan.schema),
                 table: batch.put_str(&plan.table),
+                topic: batch.intern_topic(&plan.topic),
+                value_schema: batch.intern_schema(&plan.envelope),
+                key_schema: plan.key.as_ref().map_or(0, |key| batch.intern_schema(&key.schema)),
+                source: None,
             };
         }
     }
@@ -218,7 +229,11 @@ impl EventWriter {
         place: Option<&EventPlace>,
     ) {
         self.table_texts(batch, plan, texts);
-        let source = self.source(batch, texts.schema, texts.table, origin);
+        let source = match (origin.mark, texts.source) {
+            (SnapshotMark::Inner, Some(source)) => source,
+            _ => self.source(batch, texts.schema, texts.table, origin),
+        };
+        texts.source = (origin.mark == SnapshotMark::Inner).then_some(source);
         let transaction = place.map_or(Value::Null, |place| place.put(batch));
         let now = self.now;
         let shared = self.shared(batch);
@@ -236,17 +251,11 @@ impl EventWriter {
         let value = Value::Struct(batch.push_values(&envelope));
         let row = if after.is_null() { before } else { after };
         let key = self.key(batch, plan, row);
-        let topic = batch.intern_topic(&plan.topic);
-        let value_schema = batch.intern_schema(&plan.envelope);
-        let key_schema = match (&plan.key, key) {
-            (Some(key), Value::Struct(_)) => batch.intern_schema(&key.schema),
-            _ => 0,
-        };
         batch.records.push(Record {
-            topic,
-            key_schema,
+            topic: texts.topic,
+            key_schema: if key.is_null() { 0 } else { texts.key_schema },
             key,
-            value_schema,
+            value_schema: texts.value_schema,
             value,
             headers,
             ..Record::default()

@@ -6,11 +6,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::postgres::{Block, BlockEnd, PgError, Wire};
 
-/// Blocks that wait to be converted, of 256 KiB mostly.
-const QUEUED_BLOCKS: usize = 32;
+/// Blocks that wait to be converted: one, while the next gathers.
+const QUEUED_BLOCKS: usize = 1;
+/// The server sends each change as it decodes it. Where they come faster than this, and little at a time, the socket gathers
+/// them for so long: a change on its own does not wait.
+const GATHER: Duration = Duration::from_millis(2);
+/// What is not little.
+const GATHER_BYTES: usize = 64 * 1024;
 /// Seconds from 1970 to 2000, where the server's clock begins.
 const EPOCH_SECONDS: u64 = 946_684_800;
 
@@ -129,58 +135,38 @@ impl Reader {
     }
 
     async fn work(&mut self, blocks: &mpsc::Sender<Result<Block, PgError>>) -> Result<(), PgError> {
-        let mut due = tokio::time::Instant::now() + self.status_interval;
+        let (mut last_read, mut next_read) = (Instant::now(), Instant::now());
+        let mut due = Instant::now() + self.status_interval;
+        let confirmed = Arc::clone(&self.confirmed);
         loop {
-            let confirmed = Arc::clone(&self.confirmed);
+            // while nobody takes them changes gather in the connection's buffer, so that they are taken many at a time
             tokio::select! {
                 biased;
                 () = blocks.closed() => return Ok(()),
                 () = tokio::time::sleep_until(due) => {
                     self.send_status().await?;
-                    due = tokio::time::Instant::now() + self.status_interval;
+                    due = Instant::now() + self.status_interval;
                 }
                 () = confirmed.changed.notified() => self.send_status().await?,
-                block = self.wire.block() => {
-                    let block = block?;
-                    if self.look(&block) {
+                permit = blocks.reserve(), if self.wire.has_message() => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    let block = self.wire.block().await?;
+                    let asked = self.look(&block);
+                    let end = block.end.clone();
+                    permit.send(Ok(block));
+                    ended(end)?;
+                    if asked {
                         self.send_status().await?;
                     }
-                    match block.end.clone() {
-                        Some(BlockEnd::Failed(error)) => return Err(PgError::Server(error)),
-                        Some(BlockEnd::Done) => {
-                            return Err(PgError::Io {
-                                what: "the server ended the replication stream".to_owned(),
-                                source: std::io::ErrorKind::UnexpectedEof.into(),
-                            });
-                        }
-                        None => {}
-                    }
-                    if !self.hand_over(blocks, block, &mut due).await? {
-                        return Ok(());
-                    }
                 }
-            }
-        }
-    }
-
-    /// Waits for room, and goes on telling the server that we live; false if nobody listens any more.
-    async fn hand_over(
-        &mut self,
-        blocks: &mpsc::Sender<Result<Block, PgError>>,
-        block: Block,
-        due: &mut tokio::time::Instant,
-    ) -> Result<bool, PgError> {
-        loop {
-            tokio::select! {
-                biased;
-                permit = blocks.reserve() => {
-                    let Ok(permit) = permit else { return Ok(false) };
-                    permit.send(Ok(block));
-                    return Ok(true);
-                }
-                () = tokio::time::sleep_until(*due) => {
-                    self.send_status().await?;
-                    *due = tokio::time::Instant::now() + self.status_interval;
+                read = read_after(&mut self.wire, next_read) => {
+                    let (now, read) = (Instant::now(), read?);
+                    let soon = now.duration_since(std::mem::replace(&mut last_read, now)) < GATHER;
+                    next_read = now;
+                    if soon && read < GATHER_BYTES {
+                        next_read += GATHER;
+                        self.wire.leave_alone()?;
+                    }
                 }
             }
         }
@@ -214,6 +200,23 @@ impl Reader {
         status[17..25].copy_from_slice(&flushed.to_be_bytes());
         status[25..33].copy_from_slice(&clock.to_be_bytes());
         self.wire.copy_data(&status).await
+    }
+}
+
+/// Safe to cancel.
+async fn read_after(wire: &mut Wire, when: Instant) -> Result<usize, PgError> {
+    tokio::time::sleep_until(when).await;
+    wire.read_ahead().await
+}
+
+fn ended(end: Option<BlockEnd>) -> Result<(), PgError> {
+    match end {
+        None => Ok(()),
+        Some(BlockEnd::Failed(error)) => Err(PgError::Server(error)),
+        Some(BlockEnd::Done) => Err(PgError::Io {
+            what: "the server ended the replication stream".to_owned(),
+            source: std::io::ErrorKind::UnexpectedEof.into(),
+        }),
     }
 }
 

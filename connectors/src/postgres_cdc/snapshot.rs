@@ -58,7 +58,7 @@ struct TableState {
     pieces: usize,
     rows: u64,
     /// The last row, held back until it is known whether it is the last of all.
-    held: Option<(Bytes, u32, u32)>,
+    held: Option<(Bytes, (u32, u32))>,
     texts: TableTexts,
     started: bool,
 }
@@ -183,6 +183,7 @@ impl Snapshot {
         table: usize,
         block: Block,
     ) -> Result<(), ConnectError> {
+        let mut within: Option<(u32, u32)> = None;
         for message in &block.messages {
             let mut start = message.start;
             let content = block.bytes.get(message.start as usize..message.end as usize).unwrap_or_default();
@@ -194,10 +195,18 @@ impl Snapshot {
             if row.len() < 2 || row.starts_with(&[0xFF, 0xFF]) {
                 continue;
             }
-            let held = self.states[table].held.replace((block.bytes.clone(), start, message.end));
-            if let Some(held) = held {
-                self.row(batch, writer, table, held, false, false)?;
+            // rows of this block are held back by their place alone; the buffer is shared once, for the last one
+            match within.replace((start, message.end)) {
+                Some(place) => self.row(batch, writer, table, (&block.bytes, place), false, false)?,
+                None => {
+                    if let Some((bytes, place)) = self.states[table].held.take() {
+                        self.row(batch, writer, table, (&bytes, place), false, false)?;
+                    }
+                }
             }
+        }
+        if let Some(place) = within {
+            self.states[table].held = Some((block.bytes, place));
         }
         Ok(())
     }
@@ -214,8 +223,8 @@ impl Snapshot {
         }
         self.open_tables -= 1;
         let last = self.open_tables == 0;
-        if let Some(held) = self.states[table].held.take() {
-            self.row(batch, writer, table, held, true, last)?;
+        if let Some((bytes, place)) = self.states[table].held.take() {
+            self.row(batch, writer, table, (&bytes, place), true, last)?;
         }
         let info = &self.tables[table].info;
         tracing::info!(
@@ -232,7 +241,7 @@ impl Snapshot {
         batch: &mut Batch,
         writer: &mut EventWriter,
         table: usize,
-        (bytes, start, end): (Bytes, u32, u32),
+        (bytes, (start, end)): (&Bytes, (u32, u32)),
         last_of_table: bool,
         last: bool,
     ) -> Result<(), ConnectError> {
@@ -248,8 +257,8 @@ impl Snapshot {
         state.started = true;
         state.rows += 1;
         self.rows += 1;
-        let id = segment(batch, &bytes);
-        let row = row::of_copy(batch, plan, Segment { bytes: &bytes, id }, start, end)?;
+        let id = segment(batch, bytes);
+        let row = row::of_copy(batch, plan, Segment { bytes, id }, start, end)?;
         let origin = Origin {
             mark,
             lsn: self.point.lsn,

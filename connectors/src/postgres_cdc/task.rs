@@ -376,14 +376,17 @@ impl Running {
             self.catalog.as_mut().ok_or_else(|| ConnectError::retriable("the connection is gone"))?;
         let most = self.settings.max_batch;
         let before = *stream.decoder.progress();
-        let mut next = match stream.rest.take() {
-            Some(rest) => Some(rest),
-            None => tokio::select! {
-                block = stream.feed.next() => Some((block.map_err(|error| failed("the replication stream broke", error))?, 0)),
-                () = tokio::time::sleep(self.settings.poll_interval) => None,
-                () = self.context.stop.stopped() => None,
-            },
-        };
+        if stream.rest.is_none() {
+            tokio::select! {
+                block = stream.feed.next() => {
+                    let block = block.map_err(|error| failed("the replication stream broke", error))?;
+                    stream.rest = Some((block, 0));
+                }
+                () = tokio::time::sleep(self.settings.poll_interval) => {}
+                () = self.context.stop.stopped() => {}
+            }
+        }
+        let mut next = stream.rest.take();
         let mut bytes = 0;
         let mut broken = None;
         while let Some((block, from)) = next.take() {

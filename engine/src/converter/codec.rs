@@ -116,6 +116,7 @@ impl<C: Codec> Converter for C {
                 Slot::Skipped
             }));
         }
+        self.end_of_batch();
     }
 }
 
@@ -156,6 +157,10 @@ impl<C: Codec> HeaderConverter for C {
             }
             for at in record.headers.places() {
                 let Some(header) = batch.headers.get(at) else { break };
+                // records may share their headers
+                if out.slots[at] != Slot::Skipped {
+                    continue;
+                }
                 match write_slot(self, batch, (header.schema, header.value), &mut out.buffer) {
                     Ok(slot) => out.slots[at] = slot,
                     Err(failure) => {
@@ -165,5 +170,6 @@ impl<C: Codec> HeaderConverter for C {
                 }
             }
         }
+        self.end_of_batch();
     }
 }

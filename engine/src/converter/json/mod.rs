@@ -4,6 +4,7 @@
 //! compiled for that schema. Strings without escapes are places in the message itself.
 
 mod base64;
+mod digits;
 pub(super) mod document;
 mod encoding;
 mod envelope;
@@ -113,6 +114,8 @@ struct Writing {
     plan: write::Plan,
     /// `{"schema":…,"payload":`.
     prefix: Vec<u8>,
+    /// What this batch has had of it.
+    written: write::Written,
 }
 
 pub(super) struct JsonConverter {
@@ -265,6 +268,12 @@ impl JsonConverter {
         Ok(read)
     }
 
+    fn forget_written(&mut self) {
+        for writing in &mut self.writing {
+            writing.written.forget();
+        }
+    }
+
     /// An envelope up to its payload.
     fn prefix(&self, schema: &SchemaRef) -> Result<Vec<u8>, Failure> {
         let mut prefix = b"{\"schema\":".to_vec();
@@ -281,16 +290,21 @@ impl JsonConverter {
         if self.writing.len() >= self.capacity {
             self.writing.remove(0);
         }
-        self.writing.push(Writing { plan: write::Plan::new(schema), prefix });
+        self.writing.push(Writing {
+            plan: write::Plan::new(schema),
+            prefix,
+            written: write::Written::default(),
+        });
         Ok(self.writing.len() - 1)
     }
 
-    /// Writes one key or value; false if it is null bytes.
+    /// Writes one key or value; false if it is null bytes. `shared`: batch and output are those of the call before.
     fn print(
         &mut self,
         batch: &Batch,
         schema: Option<&SchemaRef>,
         value: Value,
+        shared: bool,
         out: &mut Vec<u8>,
     ) -> Result<bool, Failure> {
         let Some(schema) = schema else {
@@ -305,11 +319,14 @@ impl JsonConverter {
             return Ok(true);
         };
         let at = self.plan(schema)?;
-        let writing = &self.writing[at];
+        let writing = &mut self.writing[at];
         if self.envelope {
             out.extend_from_slice(&writing.prefix);
         }
-        write::typed(batch, &writing.plan, value, self.options, out)?;
+        if !shared {
+            writing.written.forget();
+        }
+        write::next_typed(batch, &writing.plan, value, self.options, &mut writing.written, out)?;
         out.extend(self.envelope.then_some(b'}'));
         Ok(true)
     }
@@ -343,6 +360,7 @@ impl Codec for JsonConverter {
 
     fn end_of_batch(&mut self) {
         self.segment = None;
+        self.forget_written();
     }
 
     fn write(
@@ -352,7 +370,11 @@ impl Codec for JsonConverter {
         value: Value,
         out: &mut Vec<u8>,
     ) -> Result<Written, Failure> {
-        let written = self.print(batch, batch.schema_ref(schema), value, out)?;
-        Ok(if written { Written::Appended } else { Written::Null })
+        let written = self.print(batch, batch.schema_ref(schema), value, true, out);
+        if written.is_err() {
+            // its output is taken back
+            self.forget_written();
+        }
+        Ok(if written? { Written::Appended } else { Written::Null })
     }
 }

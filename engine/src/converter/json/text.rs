@@ -41,6 +41,6 @@ impl JsonText {
         value: Value,
         out: &mut Vec<u8>,
     ) -> Result<bool, Failure> {
-        self.converter.print(batch, schema, value, out)
+        self.converter.print(batch, schema, value, false, out)
     }
 }

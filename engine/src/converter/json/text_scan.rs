@@ -31,16 +31,19 @@ pub(super) fn plain(text: &[u8]) -> usize {
 /// Jackson writes as a pair of escapes.
 #[inline]
 pub(super) fn is_plain(text: &[u8]) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut found = 0;
-    for word in words {
+    let special = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
         let control = word.wrapping_sub(each(0x20)) & !word & each(0x80);
         // first bytes of four: 0xf0 and above
         let beyond = word & (word << 1) & (word << 2) & (word << 3) & each(0x80);
-        found |= zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\')) | control | beyond;
-    }
-    found == 0 && rest.iter().all(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f | 0xf0..))
+        zeros(word ^ each(b'"')) | zeros(word ^ each(b'\\')) | control | beyond
+    };
+    let Some(last) = text.last_chunk::<8>() else {
+        return text.iter().all(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f | 0xf0..));
+    };
+    // the last word overlaps the one before
+    let found = text.as_chunks::<8>().0.iter().fold(special(last), |found, word| found | special(word));
+    found == 0
 }
 
 #[cfg(test)]

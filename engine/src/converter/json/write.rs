@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::Dialect;
+use super::digits;
 use super::text_scan;
 use super::union::is_union;
 use crate::converter::Failure;
@@ -95,14 +96,56 @@ fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
     1
 }
 
+/// What precedes a field's value: comma, quoted name, colon. Short ones lie in a block of fixed length, which is copied
+/// without a call.
+#[derive(Debug)]
+struct Lead {
+    block: [u8; Lead::BLOCK],
+    /// Bytes of it; 0 where the lead is too long for the block.
+    short: usize,
+    whole: Box<[u8]>,
+}
+
+impl Lead {
+    const BLOCK: usize = 32;
+
+    fn new(index: usize, name: &str) -> Self {
+        let mut whole = Vec::new();
+        if index > 0 {
+            whole.push(b',');
+        }
+        quoted(name.as_bytes(), &mut whole);
+        whole.push(b':');
+        let mut block = [0; Self::BLOCK];
+        let short = if whole.len() <= Self::BLOCK { whole.len() } else { 0 };
+        block[..short].copy_from_slice(&whole[..short]);
+        Self { block, short, whole: whole.into() }
+    }
+
+    #[inline]
+    fn write(&self, out: &mut Vec<u8>) {
+        if self.short == 0 {
+            out.extend_from_slice(&self.whole);
+            return;
+        }
+        let end = out.len() + self.short;
+        out.extend_from_slice(&self.block);
+        out.truncate(end);
+    }
+}
+
 /// A schema made ready for writing.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) schema: SchemaRef,
+    /// The schema's type if its values are written by it alone: no logical type, nothing nested.
+    plain: Option<Type>,
+    /// Null is written as `null`, whatever the options.
+    nullable: bool,
     logical: Option<&'static str>,
     union: bool,
-    /// Of a struct: what precedes each field's value (comma, quoted name, colon), and its plan.
-    fields: Vec<(Box<[u8]>, Plan)>,
+    /// Of a struct: its fields.
+    fields: Vec<(Lead, Plan)>,
     key: Option<Box<Plan>>,
     value: Option<Box<Plan>>,
 }
@@ -111,16 +154,13 @@ impl Plan {
     pub(super) fn new(schema: &SchemaRef) -> Self {
         let logical = [DECIMAL, DATE, TIME, TIMESTAMP].into_iter().find(|name| schema.is_named(name));
         let field = |(index, field): (usize, &crate::data::Field)| {
-            let mut lead = Vec::new();
-            if index > 0 {
-                lead.push(b',');
-            }
-            quoted(field.name.as_bytes(), &mut lead);
-            lead.push(b':');
-            (lead.into_boxed_slice(), Plan::new(&field.schema))
+            (Lead::new(index, &field.name), Plan::new(&field.schema))
         };
+        let nested = matches!(schema.kind, Type::Struct | Type::Array | Type::Map);
         Self {
             schema: SchemaRef::clone(schema),
+            plain: (logical.is_none() && !nested).then_some(schema.kind),
+            nullable: schema.optional && schema.default.is_none(),
             logical,
             union: is_union(schema),
             fields: schema.fields.iter().enumerate().map(field).collect(),
@@ -130,8 +170,9 @@ impl Plan {
     }
 }
 
-fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+#[inline]
+fn integer(value: i64, out: &mut Vec<u8>) {
+    digits::write(value, out);
 }
 
 fn float64(value: f64, out: &mut Vec<u8>) {
@@ -154,9 +195,9 @@ pub(super) fn untyped(batch: &Batch, value: Value, out: &mut Vec<u8>) -> Result 
         Value::Null => out.extend_from_slice(b"null"),
         Value::Boolean(true) => out.extend_from_slice(b"true"),
         Value::Boolean(false) => out.extend_from_slice(b"false"),
-        Value::Int8(value) => integer(value, out),
-        Value::Int16(value) => integer(value, out),
-        Value::Int32(value) => integer(value, out),
+        Value::Int8(value) => integer(i64::from(value), out),
+        Value::Int16(value) => integer(i64::from(value), out),
+        Value::Int32(value) => integer(i64::from(value), out),
         Value::Int64(value) => integer(value, out),
         Value::Float32(value) => float32(value, out),
         Value::Float64(value) => float64(value, out),
@@ -236,8 +277,8 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
         (Type::Struct, Value::Struct(range)) => {
             out.push(b'{');
             for ((lead, field), value) in plan.fields.iter().zip(batch.items(range)) {
-                out.extend_from_slice(lead);
-                typed(batch, field, *value, options, out)?;
+                lead.write(out);
+                member(batch, field, *value, options, out)?;
             }
             out.push(b'}');
         }
@@ -284,6 +325,71 @@ pub(super) fn typed(batch: &Batch, plan: &Plan, value: Value, options: Options, 
     Ok(())
 }
 
+/// A field's value: the usual ones without a look at the schema.
+#[inline]
+fn member(batch: &Batch, plan: &Plan, value: Value, options: Options, out: &mut Vec<u8>) -> Result {
+    match (plan.plain, value) {
+        (_, Value::Null) if plan.nullable => out.extend_from_slice(b"null"),
+        (Some(Type::String), Value::String(span)) => quoted(batch.bytes(span), out),
+        (Some(Type::Int64), Value::Int64(value)) => integer(value, out),
+        (Some(Type::Int32), Value::Int32(value)) => integer(i64::from(value), out),
+        (Some(Type::Boolean), Value::Boolean(true)) => out.extend_from_slice(b"true"),
+        (Some(Type::Boolean), Value::Boolean(false)) => out.extend_from_slice(b"false"),
+        (Some(Type::Float64), Value::Float64(value)) => float64(value, out),
+        (_, value) => typed(batch, plan, value, options, out)?,
+    }
+    Ok(())
+}
+
+/// Where the structs within the last struct written are in the output: one that the next has too is copied as text.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    structs: Vec<(Range32, std::ops::Range<usize>)>,
+}
+
+impl Written {
+    /// What has been written is not valid any more: another batch, another output, or output taken back.
+    pub(super) fn forget(&mut self) {
+        self.structs.clear();
+    }
+}
+
+/// [`typed`] of records that follow each other in one batch and one output. Many events share a struct: the source of a
+/// snapshot's rows.
+pub(super) fn next_typed(
+    batch: &Batch,
+    plan: &Plan,
+    value: Value,
+    options: Options,
+    written: &mut Written,
+    out: &mut Vec<u8>,
+) -> Result {
+    let Value::Struct(range) = value else { return typed(batch, plan, value, options, out) };
+    if plan.schema.kind != Type::Struct || options.dialect != Dialect::Envelope {
+        return typed(batch, plan, value, options, out);
+    }
+    written.structs.resize(plan.fields.len(), (Range32::default(), 0..0));
+    out.push(b'{');
+    for (((lead, field), value), known) in
+        plan.fields.iter().zip(batch.items(range)).zip(&mut written.structs)
+    {
+        lead.write(out);
+        let Value::Struct(range) = *value else {
+            member(batch, field, *value, options, out)?;
+            continue;
+        };
+        if known.0 == range && range.len > 0 {
+            out.extend_from_within(known.1.clone());
+        } else {
+            let start = out.len();
+            typed(batch, field, *value, options, out)?;
+            *known = (range, start..out.len());
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 /// A struct whose required fields may be null: they are left out. A union is written as the one of its fields that is
 /// not null.
 fn lenient_struct(batch: &Batch, plan: &Plan, range: Range32, options: Options, out: &mut Vec<u8>) -> Result {
@@ -305,7 +411,7 @@ fn lenient_struct(batch: &Batch, plan: &Plan, range: Range32, options: Options, 
             continue;
         }
         // The lead begins with a comma, but for the first field's.
-        let lead = lead.strip_prefix(b",").unwrap_or(lead);
+        let lead = lead.whole.strip_prefix(b",").unwrap_or(&lead.whole);
         out.extend((!first).then_some(b','));
         out.extend_from_slice(lead);
         typed(batch, field, *value, options, out)?;
@@ -360,7 +466,7 @@ fn logical(batch: &Batch, plan: &Plan, value: Value, options: Options, out: &mut
             base64(unscaled, out);
         }
         (Some(DATE), Value::Date(ms)) if ms.rem_euclid(86_400_000) == 0 => {
-            integer(ms.div_euclid(86_400_000) as i32, out)
+            integer(i64::from(ms.div_euclid(86_400_000) as i32), out)
         }
         (Some(DATE), Value::Date(_)) => {
             return Err(Failure::data(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
@@ -20,6 +21,10 @@ use crate::{Error, ErrorCode, ErrorKind, Result};
 
 /// Most topics a producer remembers; beyond it those are forgotten that nobody holds.
 const MAX_TOPICS: usize = 100_000;
+
+/// How long a topic without metadata is waited for in silence, and how often that is said then.
+const FIRST_WARNING: Duration = Duration::from_secs(3);
+const NEXT_WARNING: Duration = Duration::from_secs(30);
 
 /// How the producer is being closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,6 +169,7 @@ impl Shared {
         };
         let deadline = Instant::now().checked_add(limit);
         let mut last = None;
+        let mut warn_at = Instant::now() + FIRST_WARNING;
         loop {
             let names = [name];
             let asked = self.client.topic_metadata(&names);
@@ -191,6 +197,14 @@ impl Shared {
             let pause = self.client.config().retry_backoff.0;
             if deadline.is_some_and(|deadline| Instant::now() + pause >= deadline) {
                 return Err(give_up(Some(&error)).with_source(error));
+            }
+            // Connect waits for ever by default: it has to be seen for what
+            if Instant::now() >= warn_at {
+                tracing::warn!(
+                    topic = name,
+                    "still waiting for metadata, as max.block.ms allows: {error}; if the topic does not exist, create it"
+                );
+                warn_at = Instant::now() + NEXT_WARNING;
             }
             last = Some(error);
             tokio::time::sleep(pause).await;
