@@ -96,21 +96,10 @@ async fn bind(
     config: &WorkerConfig,
 ) -> Result<Listener, Failure> {
     let tls = match listener.tls {
-        true => Some(aqueduct_protocol::client::tls_server_config(&tls_settings(&config.properties))?),
+        true => Some(aqueduct_protocol::client::tls_server_config(&config.https_settings())?),
         false => None,
     };
     Ok(Listener { socket: bind_socket(key, &listener.address).await?, tls, scope })
-}
-
-/// `ssl.*`, and over them `listeners.https.ssl.*`.
-fn tls_settings(properties: &aqueduct_engine::config::ConfigMap) -> aqueduct_engine::config::ConfigMap {
-    let below = |prefix: &'static str| {
-        properties
-            .iter()
-            .filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone())))
-            .filter(|(key, _)| key.starts_with("ssl."))
-    };
-    below("").chain(below("listeners.https.")).collect()
 }
 
 async fn bind_socket(key: &str, listener: &str) -> Result<TcpListener, Failure> {

@@ -37,7 +37,7 @@ enum Process {
 }
 
 impl Group {
-    /// A group on the cluster of `AQ_KAFKA` with these lines added to its workers' properties.
+    /// A group on the cluster of `AQ_KAFKA` with these lines added to its workers' properties; `{port}` is that of the worker.
     #[track_caller]
     pub fn new(name: &str, settings: &str) -> Group {
         Group::on(env("AQ_KAFKA"), name, settings)
@@ -83,7 +83,7 @@ impl Group {
                 "{storage}.storage.topic={topic}\n{storage}.storage.replication.factor=1\n"
             ));
         }
-        text.push_str(&self.settings);
+        text.push_str(&self.settings.replace("{port}", &port.to_string()));
         let path = self.path(&format!("{port}.properties"));
         std::fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path

@@ -353,3 +353,136 @@ fn foreign_records_and_unknown_classes_do_not_stop_a_worker() {
     let refused = json!({"name": "new", "config": {"connector.class": "com.example.Nope"}}).to_string();
     assert_eq!(ours.ask("POST", "/connectors", Some(&refused)).status, 400);
 }
+
+/// Status and text that curl gets from a worker which wants a client certificate.
+fn curl(worker: &GroupWorker, method: &str, path: &str, body: &str) -> (u16, String) {
+    let tls = aqueduct_tests::env("AQ_TLS_DIR");
+    let mut command = Command::new("curl");
+    command.args([
+        "-s",
+        "-m",
+        "60",
+        "-w",
+        "\n%{http_code}",
+        "-X",
+        method,
+        "-H",
+        "Content-Type: application/json",
+    ]);
+    command.args(["--cacert", &format!("{tls}/ca.pem"), "--cert", &format!("{tls}/client.pem")]);
+    command.args(["--key", &format!("{tls}/client.key")]);
+    if !body.is_empty() {
+        command.args(["-d", body]);
+    }
+    let output = command.arg(format!("https://127.0.0.1:{}{path}", worker.port)).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (body, status) = text.rsplit_once('\n').unwrap_or_default();
+    (status.parse().unwrap_or(0), body.to_owned())
+}
+
+#[test]
+fn workers_speak_tls_to_each_other() {
+    let tls = aqueduct_tests::env("AQ_TLS_DIR");
+    let store = |kind: &str, file: &str| {
+        format!(
+            "listeners.https.ssl.{kind}.location={tls}/{file}.p12\nlisteners.https.ssl.{kind}.password=lab-secret\n\
+             listeners.https.ssl.{kind}.type=PKCS12\n"
+        )
+    };
+    let settings = format!(
+        "listeners=https://127.0.0.1:{{port}}\nlisteners.https.ssl.client.auth=required\n\
+         scheduled.rebalance.max.delay.ms=0\n{}{}",
+        store("keystore", "server"),
+        store("truststore", "trust")
+    );
+    let group = Group::new("tls", &settings);
+    let (jvm, first, second) = (group.jvm_starting(), group.ours_starting(), group.ours_starting());
+    let workers = [&jvm, &first, &second];
+    for worker in workers {
+        let healthy = || curl(worker, "GET", "/health", "").0 == 200;
+        wait_for(&format!("worker {}: {}", worker.port, worker.log()), WAIT, healthy);
+    }
+    // asked again while the group rebalances
+    let ask = |worker: &GroupWorker, method: &str, path: &str, body: &str, status: u16| {
+        let mut last = (0, String::new());
+        wait_for(&format!("{method} {path}"), WAIT, || {
+            last = curl(worker, method, path, body);
+            last.0 == status || (last.0 != 409 && panic!("{last:?}; log: {}", worker.log()))
+        });
+    };
+    for (name, worker) in ["a", "b", "c"].into_iter().zip(workers) {
+        ask(worker, "PUT", &format!("/connectors/{name}/config"), &source(&group, name).to_string(), 201);
+    }
+    let running = || {
+        let (_, text) = curl(&first, "GET", "/connectors?expand=status", "");
+        text.matches("\"RUNNING\"").count() == 6
+    };
+    wait_for("three connectors with their tasks", WAIT, running);
+    for worker in workers {
+        for name in ["a", "b", "c"] {
+            ask(worker, "POST", &format!("/connectors/{name}/restart"), "", 204);
+            ask(worker, "POST", &format!("/connectors/{name}/tasks/0/restart"), "", 204);
+        }
+    }
+    wait_for("all of it again", WAIT, running);
+    let (_, text) = curl(&second, "GET", "/connectors?expand=status", "");
+    let ids = workers.iter().filter(|worker| text.contains(&worker.id())).count();
+    assert_eq!(ids, 3, "{text}");
+}
+
+#[test]
+fn half_compacted_records_odd_clocks_and_a_second_cluster_wedge_nobody() {
+    let group = Group::new("odd", "scheduled.rebalance.max.delay.ms=0\n");
+    let (first, second) = (group.ours(), group.ours());
+    append(&group.path("in.txt"), 0..100);
+    create(&first, "good", source(&group, "in.txt"));
+    wait_balanced(1, &second, &[&first, &second]);
+    let config = group.topic("config");
+    let put = |records: String| {
+        run(&mut kcat(group.bootstrap(), &["-P", "-K", "\t", "-t", &config]), records.as_bytes());
+    };
+    // a commit whose task configurations are gone: the connector's own instance hands them in again
+    put("commit-good\t{\"tasks\":2}\n".to_owned());
+    let tasks = || first.ask("GET", "/connectors/good/tasks", None).text();
+    wait_for("the tasks again", WAIT, || tasks().contains("in.txt"));
+    // keys of clocks that are years ahead and behind, and a record of a time to come
+    for (created, key) in [(4_000_000_000_000_i64, "AQ=="), (0, "Ag==")] {
+        put(format!(
+            "session-key\t{{\"key\":\"{key}\",\"algorithm\":\"HmacSHA256\",\"creation-timestamp\":{created}}}\n"
+        ));
+        for (place, worker) in [&first, &second].into_iter().enumerate() {
+            create(worker, &format!("c{created}of{place}"), source(&group, "none.txt"));
+        }
+    }
+    wait_balanced(5, &first, &[&first, &second]);
+
+    // another cluster on the same topics: everything runs twice, as on the JVM, and both answer
+    let other = group.ours_with(&format!("group.id={}-other\n", group.name));
+    let names = |worker: &GroupWorker| {
+        let names: BTreeSet<String> =
+            serde_json::from_slice(&worker.ask("GET", "/connectors", None).body).unwrap_or_default();
+        names.len()
+    };
+    assert_eq!(names(&other), 5);
+    create(&other, "theirs", source(&group, "theirs.txt"));
+    wait_for("the other cluster's connector", WAIT, || names(&first) == 6);
+    for _ in 0..3 {
+        for worker in [&first, &second, &other] {
+            assert_eq!(worker.ask("PUT", "/connectors/theirs/pause", None).status, 202);
+            assert_eq!(worker.ask("PUT", "/connectors/theirs/resume", None).status, 202);
+            assert_eq!(worker.ask("GET", "/health", None).status, 200, "{}", worker.log());
+        }
+    }
+    assert_eq!(first.ask("DELETE", "/connectors/theirs", None).status, 204);
+    wait_for("the deletion", WAIT, || names(&other) == 5);
+    other.terminate();
+    let data = format!("{}-data", group.name);
+    let lines = || run(&mut kcat(group.bootstrap(), &["-C", "-q", "-e", "-t", &data]), b"").lines().count();
+    let before = lines();
+    append(&group.path("in.txt"), 100..200);
+    wait_for("more lines", WAIT, || lines() == before + 100);
+    create(&second, "last", source(&group, "none.txt"));
+    wait_for("the last connector", WAIT, || {
+        placement(&first).get("last-0").is_some_and(|(state, _)| state == "RUNNING")
+    });
+}

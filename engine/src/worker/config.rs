@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::client_config::OverridePolicy;
 use super::config_provider::ConfigProviders;
+use crate::config::with_prefix;
 use crate::connector::ConfigMap;
 
 /// A bad setting of the worker: the key, the value, and what is allowed.
@@ -52,6 +53,8 @@ pub struct WorkerConfig {
     pub admin_listeners: Option<Vec<ListenerAddress>>,
     /// `host:port` that REST shows as the worker's id.
     pub advertised: String,
+    /// Whether other workers find it there by `https`.
+    pub advertised_tls: bool,
     /// `offset.flush.interval.ms`.
     pub offset_flush_interval: Duration,
     /// `offset.flush.timeout.ms`.
@@ -96,6 +99,14 @@ impl WorkerConfig {
         }
     }
 
+    /// TLS of `https` listeners, and of requests to other workers: `ssl.*`, and over them `listeners.https.ssl.*`.
+    pub fn https_settings(&self) -> ConfigMap {
+        let below = |prefix: &str| with_prefix(&self.properties, prefix);
+        let mut settings: ConfigMap = below("").into_iter().chain(below("listeners.https.")).collect();
+        settings.retain(|key, _| key.starts_with("ssl."));
+        settings
+    }
+
     /// Reads what workers of both modes have.
     pub fn from_properties(mut properties: ConfigMap) -> Result<WorkerConfig, WorkerConfigError> {
         for (key, remedy) in [
@@ -123,8 +134,10 @@ impl WorkerConfig {
                 value: policy.to_owned(),
                 allowed: "allowed are All, None, Principal and Allowlist",
             })?;
+        let (advertised, advertised_tls) = advertised(&properties, &listeners);
         Ok(WorkerConfig {
-            advertised: advertised(&properties, &listeners),
+            advertised,
+            advertised_tls,
             listeners,
             admin_listeners,
             offset_flush_interval: millis(&properties, "offset.flush.interval.ms", 60_000)?,
@@ -191,9 +204,9 @@ fn listeners(key: &str, value: &str) -> Result<Vec<ListenerAddress>, WorkerConfi
     value.split(',').map(str::trim).filter(|listener| !listener.is_empty()).map(parse).collect()
 }
 
-/// `rest.advertised.*`, else the first listener of the scheme of `rest.advertised.listener`, else the first.
-fn advertised(properties: &ConfigMap, listeners: &[ListenerAddress]) -> String {
-    let scheme = text(properties, "rest.advertised.listener", "");
+/// `rest.advertised.*`, else the first listener: of the scheme of `rest.advertised.listener`, or a plain one, as in the JVM.
+fn advertised(properties: &ConfigMap, listeners: &[ListenerAddress]) -> (String, bool) {
+    let scheme = text(properties, "rest.advertised.listener", "http");
     let wanted =
         listeners.iter().find(|one| scheme.eq_ignore_ascii_case(if one.tls { "https" } else { "http" }));
     let listener = wanted.or(listeners.first());
@@ -203,7 +216,8 @@ fn advertised(properties: &ConfigMap, listeners: &[ListenerAddress]) -> String {
         "" | "0.0.0.0" | "[::]" => "127.0.0.1",
         host => host,
     };
-    format!("{host}:{}", text(properties, "rest.advertised.port", port))
+    let port = text(properties, "rest.advertised.port", port);
+    (format!("{host}:{port}"), listener.is_some_and(|listener| listener.tls))
 }
 
 #[cfg(test)]
@@ -238,6 +252,14 @@ mod tests {
         let two = two.unwrap();
         let shown: Vec<_> = two.listeners.iter().map(|one| (one.tls, one.address.as_str())).collect();
         assert_eq!(shown, [(false, "0.0.0.0:9"), (true, "h:10")]);
-        assert_eq!(two.advertised, "h:10");
+        assert_eq!((two.advertised.as_str(), two.advertised_tls), ("h:10", true));
+        let both =
+            with(&[("listeners", "https://h:10,http://h:9"), ("ssl.a", "1"), ("listeners.https.ssl.a", "2")]);
+        let both = both.unwrap();
+        assert_eq!((both.advertised.as_str(), both.advertised_tls), ("h:9", false));
+        assert_eq!(
+            both.https_settings().into_iter().collect::<Vec<_>>(),
+            [("ssl.a".to_owned(), "2".to_owned())]
+        );
     }
 }

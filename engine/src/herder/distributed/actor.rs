@@ -401,7 +401,11 @@ impl Actor {
         if !changes.tasks.is_empty() {
             self.work.stop_tasks_of(&changes.tasks).await;
         }
-        for name in &changes.connectors {
+        // a set of tasks with gaps is nobody's: the connector's own instance makes it again
+        let with_gaps =
+            |name: &&Arc<str>| config.connector(name).is_some_and(|connector| connector.inconsistent);
+        let again = changes.tasks.iter().filter(with_gaps).filter(|name| !changes.connectors.contains(*name));
+        for name in changes.connectors.iter().chain(again) {
             if let (Some(runner), Some(connector)) = (self.work.runner(name), config.connector(name)) {
                 runner.start(Arc::clone(&connector.config), connector.target, None).await;
             }

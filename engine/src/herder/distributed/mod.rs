@@ -66,8 +66,8 @@ pub enum StartError {
     /// One of its topics.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Its client.
-    #[error("the client of the worker's group")]
+    /// Its clients.
+    #[error("a client of the worker")]
     Client(#[from] aqueduct_protocol::Error),
 }
 
@@ -100,7 +100,9 @@ impl DistributedHerder {
             ConfigStore::open(settings.config_topic.clone(), &configs, leader),
         )?;
         let statuses = GroupStatuses::start(statuses, &config.advertised, settings.topic_tracking);
-        let url = format!("http://{}/", config.advertised);
+        let scheme = if config.advertised_tls { "https" } else { "http" };
+        let url = format!("{scheme}://{}/", config.advertised);
+        let peers = Peers::new(&aqueduct_protocol::client::tls_config(&config.https_settings())?);
         let mut member_client = client("");
         let id = config.properties.get("client.id").map(|id| id.trim()).filter(|id| !id.is_empty());
         let id = id.map_or_else(|| format!("connect-{}", config.advertised), str::to_owned);
@@ -124,7 +126,7 @@ impl DistributedHerder {
             settings,
             store,
             statuses,
-            peers: Peers::new(),
+            peers,
             url,
             group,
             commands: commands.downgrade(),

@@ -1,15 +1,15 @@
 //! Requests to other workers of the group.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, header};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::herder::{ForwardAnswer, ForwardRequest, HerderError};
+use crate::https::{self, HttpClient};
 
 /// Longest time that another worker may take; REST itself gives up after as long.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -23,7 +23,7 @@ const SIGNATURE_ALGORITHM: &str = "X-Connect-Request-Signature-Algorithm";
 /// The client; clones share its connections.
 #[derive(Clone)]
 pub(super) struct Peers {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: HttpClient,
 }
 
 /// What proves that a request comes from a worker of the group.
@@ -34,8 +34,9 @@ pub(super) struct Signature {
 }
 
 impl Peers {
-    pub(super) fn new() -> Peers {
-        Peers { client: Client::builder(TokioExecutor::new()).build_http() }
+    /// Speaks to https listeners with this certificate and trust: those of the worker's own listener.
+    pub(super) fn new(tls: &Arc<ClientConfig>) -> Peers {
+        Peers { client: https::client(tls) }
     }
 
     /// Passes a user's request on.
