@@ -2,6 +2,7 @@
 //!
 //! They use the engine's public traits only, as a user's own crate would.
 
+mod elasticsearch;
 mod file;
 mod jdbc;
 mod postgres;
@@ -13,7 +14,11 @@ use aqueduct_engine::connector::Registry;
 
 /// Every connector of this crate.
 pub fn registry() -> Registry {
+    let [opensearch, opensearch_first] = elasticsearch::OPENSEARCH;
     Registry::new(vec![
+        Arc::new(elasticsearch::ELASTICSEARCH),
+        Arc::new(opensearch),
+        Arc::new(opensearch_first),
         Arc::new(file::FileStreamSource),
         Arc::new(file::FileStreamSink),
         Arc::new(postgres_cdc::PostgresCdc),

@@ -1,0 +1,269 @@
+//! Search servers, workers and topics of these tests.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use aqueduct_tests::{
+    Aqueduct, HttpAnswer, create_topic, env, free_port, free_ports, http, kcat, repository, run, unique,
+    wait_for,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
+
+/// Servers that `tests/run` starts.
+pub(crate) const KINDS: [&str; 3] = ["AQ_ELASTICSEARCH", "AQ_ELASTICSEARCH7", "AQ_OPENSEARCH"];
+
+/// A search server on loopback.
+#[derive(Clone, Copy)]
+pub(crate) struct Search {
+    pub(crate) port: u16,
+}
+
+impl Search {
+    /// One of [`KINDS`].
+    pub(crate) fn of(variable: &str) -> Search {
+        let url = env(variable);
+        let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+        Search { port: port.unwrap_or_else(|| panic!("{variable}={url} has no port")) }
+    }
+
+    pub(crate) fn url(self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    #[track_caller]
+    pub(crate) fn ask(self, method: &str, path: &str, body: Option<&Value>) -> HttpAnswer {
+        http(self.port, method, path, &[], body.map(Value::to_string).as_deref())
+    }
+
+    /// An answer that has to be good.
+    #[track_caller]
+    pub(crate) fn json(self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let answer = self.ask(method, path, body);
+        assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.text());
+        serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
+    }
+
+    /// A document, whether it can be searched yet or not.
+    pub(crate) fn document(self, index: &str, id: &str) -> Option<Value> {
+        let answer = self.ask("GET", &format!("/{index}/_doc/{id}"), None);
+        let found: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        (found["found"] == true).then_some(found)
+    }
+
+    /// How many documents there are now; none without the index.
+    pub(crate) fn count(self, index: &str) -> u64 {
+        if self.ask("POST", &format!("/{index}/_refresh"), None).status != 200 {
+            return 0;
+        }
+        let answer = self.ask("GET", &format!("/{index}/_count"), None);
+        let count: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        count["count"].as_u64().unwrap_or(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_count(self, index: &str, count: u64, worker: &Worker) {
+        wait_for(&format!("{count} documents in {index}; log: {}", worker.log()), WAIT, || {
+            self.count(index) == count
+        });
+    }
+
+    /// All documents: ids and sources.
+    #[track_caller]
+    pub(crate) fn all(self, index: &str) -> Vec<(String, Value)> {
+        self.json("POST", &format!("/{index}/_refresh"), None);
+        let mut documents = Vec::new();
+        let query = json!({"size": 5000, "sort": ["_doc"]});
+        let mut page = self.json("POST", &format!("/{index}/_search?scroll=1m"), Some(&query));
+        loop {
+            let hits = page["hits"]["hits"].as_array().cloned().unwrap_or_default();
+            if hits.is_empty() {
+                return documents;
+            }
+            documents.extend(
+                hits.iter().map(|hit| (hit["_id"].as_str().unwrap().to_owned(), hit["_source"].clone())),
+            );
+            let next = json!({"scroll": "1m", "scroll_id": page["_scroll_id"]});
+            page = self.json("POST", "/_search/scroll", Some(&next));
+        }
+    }
+}
+
+/// An Elasticsearch of one test's own, which may be killed.
+pub(crate) struct OwnSearch {
+    folder: TempDir,
+    pub(crate) search: Search,
+}
+
+impl OwnSearch {
+    pub(crate) fn start() -> OwnSearch {
+        let own = OwnSearch { folder: tempfile::tempdir().unwrap(), search: Search { port: free_ports(2) } };
+        own.script("up");
+        own
+    }
+
+    pub(crate) fn kill(&self) {
+        self.script("kill");
+    }
+
+    pub(crate) fn restart(&self) {
+        self.script("start");
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut script = Command::new(repository().join("tests/services/search"));
+        script.args([command, "elasticsearch"]).env("AQ_SEARCH_RUN", self.folder.path());
+        script.env("AQ_SEARCH_PORT", self.search.port.to_string());
+        script
+    }
+
+    #[track_caller]
+    fn script(&self, command: &str) {
+        let status = self.command(command).status();
+        assert!(status.as_ref().is_ok_and(|status| status.success()), "search {command}: {status:?}");
+    }
+}
+
+impl Drop for OwnSearch {
+    fn drop(&mut self) {
+        let _ = self.command("down").status();
+    }
+}
+
+/// A standalone worker with its connectors; killed when dropped.
+pub(crate) struct Worker {
+    process: Option<Aqueduct>,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Worker {
+    pub(crate) fn start(connectors: &[Value]) -> Worker {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let path = |name: &str| folder.path().join(name);
+        let properties = format!(
+            "bootstrap.servers={}\nlisteners=http://127.0.0.1:{port}\noffset.flush.interval.ms=500\n\
+             key.converter=org.apache.kafka.connect.storage.StringConverter\n\
+             value.converter=org.apache.kafka.connect.json.JsonConverter\nvalue.converter.schemas.enable=false\n\
+             offset.storage.file.filename={}\n",
+            env("AQ_KAFKA"),
+            path("offsets").display()
+        );
+        fs::write(path("worker.properties"), properties).unwrap();
+        let mut arguments = vec!["standalone".to_owned(), path("worker.properties").display().to_string()];
+        for (number, connector) in connectors.iter().enumerate() {
+            let file: PathBuf = path(&format!("{number}.json"));
+            fs::write(&file, connector.to_string()).unwrap();
+            arguments.push(file.display().to_string());
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let process = Aqueduct::start(&arguments, &path("log"));
+        process.wait_for_port(port);
+        Worker { process: Some(process), port, folder }
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str) -> HttpAnswer {
+        http(self.port, method, path, &[], None)
+    }
+
+    /// The report on a configuration.
+    #[track_caller]
+    pub(crate) fn validate(&self, class: &str, config: &Value) -> Value {
+        let path = format!("/connector-plugins/{class}/config/validate");
+        let answer = http(self.port, "PUT", &path, &[], Some(&config.to_string()));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// State of a connector's first task and what it failed of.
+    pub(crate) fn task(&self, connector: &str) -> (String, String) {
+        let answer = self.ask("GET", &format!("/connectors/{connector}/tasks/0/status"));
+        let status: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        let text = |name: &str| status[name].as_str().unwrap_or_default().to_owned();
+        (text("state"), text("trace"))
+    }
+
+    /// Waits until the task has failed; gives its trace.
+    #[track_caller]
+    pub(crate) fn failure(&self, connector: &str) -> String {
+        wait_for(&format!("the failure of {connector}; log: {}", self.log()), WAIT, || {
+            self.task(connector).0 == "FAILED"
+        });
+        self.task(connector).1
+    }
+
+    /// A counter of the worker's metrics, for one connector.
+    pub(crate) fn metric(&self, name: &str, connector: &str) -> u64 {
+        let text = self.ask("GET", "/metrics").text();
+        let label = format!("connector=\"{connector}\"");
+        let line = text.lines().find(|line| line.starts_with(name) && line.contains(&label));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0) as u64
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Stops it in order.
+    pub(crate) fn stop(mut self) {
+        if let Some(process) = self.process.take() {
+            let status = process.terminate();
+            assert!(status.success() || status.code() == Some(143), "{status}; log: {}", self.log());
+        }
+    }
+}
+
+/// A sink of a topic, under a name of its own: `settings` are added.
+pub(crate) fn sink(name: &str, search: Search, topic: &str, settings: &Value) -> Value {
+    let mut config = json!({
+        "connector.class": "io.confluent.connect.elasticsearch.ElasticsearchSinkConnector",
+        "tasks.max": "1",
+        "connection.url": search.url(),
+        "topics": topic,
+        "schema.ignore": "true",
+        "read.timeout.ms": "30000",
+        "errors.deadletterqueue.topic.replication.factor": "1",
+    });
+    for (key, value) in settings.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    json!({"name": name, "config": config})
+}
+
+/// A topic of one partition.
+#[track_caller]
+pub(crate) fn topic(name: &str) -> String {
+    let topic = unique(name);
+    create_topic(&env("AQ_KAFKA"), &topic, &["--partitions", "1"]);
+    topic
+}
+
+/// Writes `key<TAB>value` lines; an empty value is a tombstone.
+#[track_caller]
+pub(crate) fn produce(topic: &str, lines: &str, more: &[&str]) {
+    let mut arguments = vec!["-P", "-t", topic, "-K", "\t", "-Z"];
+    arguments.extend(more);
+    run(&mut kcat(&env("AQ_KAFKA"), &arguments), lines.as_bytes());
+}
+
+/// A topic's records as kcat prints them.
+pub(crate) fn records(topic: &str) -> Vec<Value> {
+    let output = kcat(&env("AQ_KAFKA"), &["-C", "-q", "-e", "-J", "-o", "beginning", "-t", topic]).output();
+    let output = output.unwrap_or_else(|error| panic!("kcat: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect()
+}
+
+/// The text of a record's header.
+pub(crate) fn header(record: &Value, name: &str) -> String {
+    let headers = record["headers"].as_array().cloned().unwrap_or_default();
+    let found = headers.chunks(2).find(|pair| pair[0] == name);
+    found.and_then(|pair| pair[1].as_str()).unwrap_or_default().to_owned()
+}
