@@ -257,3 +257,28 @@ async fn weaker_acknowledgements_work_too() {
         assert_eq!(kcat(&["-C", "-t", &topic, "-c", "1000", "-q"]).lines().count(), 1000, "acks={acks}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafkas_own_partitioners_by_their_class_names() {
+    let count = |topic: &str, partition: &str| {
+        kcat(&["-C", "-t", topic, "-p", partition, "-e", "-q", "-f", "%k\n"]).lines().count()
+    };
+    let write = async |class: &str| {
+        let topic = create_topic("P-partitioner", 3, &[]).await;
+        let producer = producer(&[("partitioner.class", class), ("batch.size", "4000")]).await;
+        let handle = producer.topic(&topic).await.unwrap();
+        let mut session = producer.session();
+        for _ in 0..30 {
+            session.append(&handle, None, None, Some(b"the same key"), Some(b"v"), &[]).unwrap();
+        }
+        session.finish().await.unwrap();
+        ["0", "1", "2"].map(|partition| count(&topic, partition))
+    };
+    let turns = write("org.apache.kafka.clients.producer.RoundRobinPartitioner").await;
+    assert_eq!(turns, [10, 10, 10]);
+    let sticky = write("org.apache.kafka.clients.producer.UniformStickyPartitioner").await;
+    assert!(sticky.contains(&30), "one batch, one partition: {sticky:?}");
+    let error = Producer::new(&properties(&[("partitioner.class", "org.example.Mine")])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("partitioner.class"), "{error}");
+}

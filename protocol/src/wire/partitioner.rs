@@ -31,6 +31,16 @@ pub fn partition_for_key(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & i32::MAX).checked_rem(partitions).unwrap_or(0)
 }
 
+/// The partition whose turn it is: one after the other of those with a leader, or of all `count` while none has one. -1 if there
+/// are none.
+#[must_use]
+pub fn in_turn(available: &[i32], count: i32, turn: u32) -> i32 {
+    if available.is_empty() {
+        return ((turn & i32::MAX as u32) as i32).checked_rem(count).unwrap_or(-1);
+    }
+    available[turn as usize % available.len()]
+}
+
 /// Chooses partitions for records without a key: stays with one until `batch.size` bytes went there, then draws
 /// another, the likelier the shorter its queue (`partitioner.adaptive.partitioning.enable`).
 ///
@@ -139,6 +149,15 @@ mod tests {
         ] {
             assert_eq!(murmur2(key.as_bytes()), hash, "{key}");
         }
+    }
+
+    #[test]
+    fn every_partition_has_its_turn() {
+        let turns =
+            |available: &[i32], count| (0..6).map(|turn| in_turn(available, count, turn)).collect::<Vec<_>>();
+        assert_eq!(turns(&[0, 2], 3), [0, 2, 0, 2, 0, 2]);
+        assert_eq!(turns(&[], 3), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(turns(&[], 0), [-1; 6]);
     }
 
     #[test]

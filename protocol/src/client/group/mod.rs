@@ -32,6 +32,7 @@
 //!         GroupEvent::Rebalance { .. } | GroupEvent::Lost { .. } => member.join(offer()),
 //!         GroupEvent::Unreachable { .. } => println!("stopping what must not run twice"),
 //!         GroupEvent::Failed(error) => return Err(error),
+//!         _ => {}
 //!     }
 //! }
 //! # }

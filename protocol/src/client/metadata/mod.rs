@@ -62,6 +62,8 @@ pub struct TopicMetadata {
 pub struct Metadata {
     /// Grows by one with each answer.
     pub version: u64,
+    /// Grows by one with each change: answers, and leaders that a broker has named in between.
+    pub revision: u64,
     /// When the answer came; none before the first.
     pub fetched_at: Option<tokio::time::Instant>,
     /// Cluster id.
@@ -112,6 +114,7 @@ impl Metadata {
             return None;
         }
         let mut next = self.clone();
+        next.revision += 1;
         for (name, of) in newer {
             let Some(topic) = next.topics.get_mut(&name.topic).map(Arc::make_mut) else { continue };
             let index = usize::try_from(name.partition).ok();
@@ -135,6 +138,7 @@ impl Metadata {
     pub(crate) fn updated(&self, answer: &MetadataResponse, all: bool) -> Self {
         let mut next = if all { Self::default() } else { self.clone() };
         next.version = self.version + 1;
+        next.revision = self.revision + 1;
         next.fetched_at = Some(tokio::time::Instant::now());
         next.cluster_id = answer.cluster_id.as_ref().map(ToString::to_string);
         next.controller = answer.controller_id.0;
@@ -245,6 +249,7 @@ mod tests {
         let next = known.with_leaders(&of(6), &[endpoint]).unwrap();
         assert_eq!(next.partition("t", 0).map(|of| (of.leader, of.leader_epoch)), Some((2, 6)));
         assert_eq!(next.nodes[&2].host, "two");
+        assert_eq!((next.version, next.revision), (known.version, known.revision + 1));
         assert!(known.with_leaders(&[(TopicPartition::new("u", 0), of(9)[0].1)], &[]).is_none());
         assert!(next.with_only(|name| name != "t").topics.is_empty());
     }

@@ -10,7 +10,7 @@ use super::partition::{NewRecord, Partition};
 use super::shared::Shared;
 use super::ticket::{DeliveryTicket, SessionState};
 use crate::client::TopicMetadata;
-use crate::wire::partitioner::{StickyPartitioner, partition_for_key};
+use crate::wire::partitioner::{StickyPartitioner, in_turn, partition_for_key};
 use crate::{Error as ClientError, ErrorKind};
 
 /// A topic that records can be appended to. Cheap to clone; got from [`Producer::topic`](super::Producer::topic).
@@ -46,6 +46,8 @@ pub(super) struct TopicState {
     /// Partitions with a leader.
     pub(super) available: Vec<i32>,
     pub(super) sticky: StickyPartitioner,
+    /// How many records `RoundRobinPartitioner` has placed.
+    turn: u32,
     /// Whether the sticky choice was used, so that its loads are worth computing.
     pub(super) sticky_used: bool,
     /// Version of the metadata that this is from.
@@ -58,6 +60,7 @@ impl Topic {
             partitions: Vec::new(),
             available: Vec::new(),
             sticky: StickyPartitioner::new(sticky_size),
+            turn: 0,
             sticky_used: false,
             version: 0,
         };
@@ -228,6 +231,10 @@ impl SendSession {
             return (partition, false);
         }
         let count = state.partitions.len() as i32;
+        if self.shared.settings.round_robin {
+            state.turn = state.turn.wrapping_add(1);
+            return (in_turn(&state.available, count, state.turn), false);
+        }
         match key {
             Some(key) if !self.shared.settings.ignore_keys => (partition_for_key(key, count), false),
             _ => {

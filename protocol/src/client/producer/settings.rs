@@ -26,6 +26,10 @@ pub(super) struct Settings {
     pub(super) delivery_timeout: Duration,
     pub(super) idempotence: bool,
     pub(super) ignore_keys: bool,
+    /// `partitioner.class` is `RoundRobinPartitioner`: partitions in turn, whatever the key.
+    pub(super) round_robin: bool,
+    /// `partitioner.availability.timeout.ms`; none where that is 0.
+    pub(super) availability_timeout: Option<Duration>,
     pub(super) adaptive: bool,
     pub(super) transactional_id: Option<String>,
     pub(super) transaction_timeout_ms: i32,
@@ -35,6 +39,8 @@ impl Settings {
     pub(super) fn read(values: &Values<'_>, request_timeout: Duration) -> Result<Self> {
         let compression = compression(values)?;
         let linger = values.millis("linger.ms")?;
+        let partitioner = Partitioner::read(values)?;
+        let availability_timeout = values.millis("partitioner.availability.timeout.ms")?;
         let mut settings = Self {
             acks: match values.text("acks") {
                 Some("0") => 0,
@@ -52,7 +58,9 @@ impl Settings {
             retries: values.number("retries")? as u32,
             delivery_timeout: delivery_timeout(values, linger, request_timeout)?,
             idempotence: true,
-            ignore_keys: values.boolean("partitioner.ignore.keys")?,
+            ignore_keys: partitioner == Partitioner::Sticky || values.boolean("partitioner.ignore.keys")?,
+            round_robin: partitioner == Partitioner::RoundRobin,
+            availability_timeout: Some(availability_timeout).filter(|timeout| !timeout.is_zero()),
             adaptive: values.boolean("partitioner.adaptive.partitioning.enable")?,
             transactional_id: values.text("transactional.id").map(str::to_owned),
             transaction_timeout_ms: values.number("transaction.timeout.ms")? as i32,
@@ -94,6 +102,36 @@ impl Settings {
                 Ok(false)
             }
             _ => Ok(wanted),
+        }
+    }
+}
+
+/// `partitioner.class`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Partitioner {
+    /// By key, or sticky without one.
+    Default,
+    /// Sticky, whatever the key.
+    Sticky,
+    /// In turn, whatever the key.
+    RoundRobin,
+}
+
+impl Partitioner {
+    /// The classes that Kafka has, or had before 4.0.
+    fn read(values: &Values<'_>) -> Result<Self> {
+        const KEY: &str = "partitioner.class";
+        let Some(class) = values.text(KEY) else { return Ok(Self::Default) };
+        let internal = class.strip_prefix("org.apache.kafka.clients.producer.");
+        match internal.map(|name| name.strip_prefix("internals.").unwrap_or(name)).unwrap_or(class) {
+            "RoundRobinPartitioner" => Ok(Self::RoundRobin),
+            "UniformStickyPartitioner" => Ok(Self::Sticky),
+            "DefaultPartitioner" => Ok(Self::Default),
+            _ => {
+                let allowed = "RoundRobinPartitioner, UniformStickyPartitioner or DefaultPartitioner of Kafka, \
+                               or not set: other partitioners are Java classes";
+                Err(invalid(KEY, class, allowed))
+            }
         }
     }
 }
@@ -170,6 +208,17 @@ mod tests {
         let error = parse(&[("retries", "0"), ("transactional.id", "t")]).unwrap_err();
         assert!(error.to_string().contains("retries"), "{error}");
         assert!(parse(&[("enable.idempotence", "false"), ("transactional.id", "t")]).is_err());
+    }
+
+    #[test]
+    fn the_partitioners_of_kafka() {
+        let with = |class: &str| parse(&[("partitioner.class", class)]);
+        let of = with("org.apache.kafka.clients.producer.RoundRobinPartitioner").unwrap();
+        assert!(of.round_robin && !of.ignore_keys);
+        assert!(with("org.apache.kafka.clients.producer.UniformStickyPartitioner").unwrap().ignore_keys);
+        let of = with("org.apache.kafka.clients.producer.internals.DefaultPartitioner").unwrap();
+        assert!(!of.round_robin && !of.ignore_keys && of.adaptive && of.availability_timeout.is_none());
+        assert!(with("org.example.RoundRobinPartitioner").is_err());
     }
 
     #[test]

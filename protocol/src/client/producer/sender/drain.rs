@@ -69,6 +69,11 @@ impl Sender {
         {
             self.identify(now);
         }
+        for (node, broker) in &mut self.brokers {
+            if !ready.contains_key(node) {
+                broker.ready_since = None;
+            }
+        }
         for (node, partitions) in ready.drain() {
             self.send(node, partitions, &view, &metadata);
         }
@@ -142,8 +147,8 @@ impl Sender {
                 empty |= active.done;
                 continue;
             }
-            if active.version != metadata.version || active.leader.is_none() {
-                active.version = metadata.version;
+            if active.revision != metadata.revision || active.leader.is_none() {
+                active.revision = metadata.revision;
                 let found = metadata.partition(&active.partition.topic, active.partition.index);
                 active.leader = found.map(|found| found.leader).filter(|leader| *leader >= 0);
             }
@@ -197,6 +202,7 @@ impl Sender {
         let mut first = true;
         loop {
             let broker = self.brokers.entry(node).or_default();
+            broker.ready_since.get_or_insert(view.now);
             if let Some(time) = broker.not_before.filter(|time| *time > view.now) {
                 return self.at(time);
             }
@@ -321,7 +327,9 @@ impl Sender {
             Ok(answer) => {
                 let batches = batches.into_iter().map(Some).collect();
                 let request = Request { answer, version, topics, batches, deadline };
-                self.brokers.entry(node).or_default().requests.push_back(request);
+                let broker = self.brokers.entry(node).or_default();
+                broker.requests.push_back(request);
+                broker.ready_since = None;
                 self.at(deadline);
                 true
             }

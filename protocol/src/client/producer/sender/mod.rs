@@ -29,19 +29,19 @@ use crate::{Error, ErrorKind, Result};
 /// How often the loads of the adaptive partitioner are looked at, at most.
 const LOAD_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A partition with batches, and where its leader was when metadata of `version` said so.
+/// A partition with batches, and where its leader was when metadata of `revision` said so.
 #[derive(Debug)]
 struct Active {
     partition: Arc<Partition>,
     leader: Option<i32>,
-    version: u64,
+    revision: u64,
     /// Whether it has nothing left, so that whoever appends next lists it anew.
     done: bool,
 }
 
 impl Active {
     const fn new(partition: Arc<Partition>) -> Self {
-        Self { partition, leader: None, version: 0, done: false }
+        Self { partition, leader: None, revision: 0, done: false }
     }
 }
 
@@ -79,6 +79,8 @@ struct Broker {
     /// Produce version, while there is a connection.
     version: Option<i16>,
     opening: Option<Opening>,
+    /// Since when something is ready for it that it does not take.
+    ready_since: Option<Instant>,
     /// Not to be asked before this: it throttles us or can't be reached.
     not_before: Option<Instant>,
     failures: u32,
@@ -324,6 +326,13 @@ impl Sender {
         drop(self.shared.take_flushes());
     }
 
+    /// Whether a broker takes nothing for longer than `partitioner.availability.timeout.ms`.
+    fn is_unavailable(&self, node: i32, now: Instant) -> bool {
+        let Some(limit) = self.shared.settings.availability_timeout else { return false };
+        let since = self.brokers.get(&node).and_then(|broker| broker.ready_since);
+        since.is_some_and(|since| now.saturating_duration_since(since) > limit)
+    }
+
     /// Tells the adaptive partitioner how long the queues are.
     fn weigh(&mut self, now: Instant) {
         if !self.shared.settings.adaptive || self.loads_at.is_some_and(|at| now < at + LOAD_INTERVAL) {
@@ -331,7 +340,8 @@ impl Sender {
         }
         self.loads_at = Some(now);
         let topics: Vec<_> = self.shared.topics.lock().values().cloned().collect();
-        let mut queues = Vec::new();
+        let metadata = self.shared.client.metadata();
+        let (mut partitions, mut queues) = (Vec::new(), Vec::new());
         for topic in topics {
             let mut state = topic.state.lock();
             if !state.sticky_used || state.partitions.len() < 2 {
@@ -339,15 +349,19 @@ impl Sender {
             }
             state.sticky_used = false;
             let state = &mut *state;
+            partitions.clear();
             queues.clear();
-            queues.extend(state.available.iter().map(|index| {
-                state
-                    .partitions
-                    .get(*index as usize)
-                    .map_or(0, |partition| partition.queue.lock().batches.len())
-            }));
-            let all = state.available.len() == state.partitions.len();
-            state.sticky.update_load(&state.available, &queues, all);
+            for index in &state.available {
+                let leader = metadata.partition(&topic.name, *index).map(|found| found.leader);
+                if leader.is_some_and(|leader| self.is_unavailable(leader, now)) {
+                    continue;
+                }
+                let partition = state.partitions.get(*index as usize);
+                queues.push(partition.map_or(0, |partition| partition.queue.lock().batches.len()));
+                partitions.push(*index);
+            }
+            let all = partitions.len() == state.partitions.len();
+            state.sticky.update_load(&partitions, &queues, all);
         }
     }
 }
