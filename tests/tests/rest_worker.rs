@@ -169,6 +169,26 @@ fn metrics_count_records_and_states() {
     for line in expected {
         wait_for(&line, WAIT, || lab.text("/metrics").contains(&line));
     }
+    let value = |name: &str, client: &str| -> Option<f64> {
+        let line = format!("kafka_{name}{{client_id=\"connector-{client}-0\"}} ");
+        lab.text("/metrics").lines().find_map(|text| text.strip_prefix(&line)?.parse().ok())
+    };
+    let (producer, consumer) = (format!("producer-{source}"), format!("consumer-{sink}"));
+    for (name, client, least) in [
+        ("producer_producer_metrics_record_send_total", &producer, 3.0),
+        ("producer_producer_metrics_outgoing_byte_total", &producer, 11.0),
+        ("producer_producer_metrics_batch_size_avg", &producer, 11.0),
+        ("producer_producer_metrics_request_latency_max", &producer, 0.0),
+        ("producer_producer_metrics_record_error_total", &producer, 0.0),
+        ("producer_producer_metrics_bufferpool_wait_time_ns_total", &producer, 0.0),
+        ("consumer_consumer_fetch_manager_metrics_records_consumed_total", &consumer, 3.0),
+        ("consumer_consumer_fetch_manager_metrics_bytes_consumed_total", &consumer, 11.0),
+        ("consumer_consumer_fetch_manager_metrics_records_consumed_rate", &consumer, 0.0),
+        ("consumer_consumer_coordinator_metrics_commit_total", &consumer, 1.0),
+        ("consumer_consumer_coordinator_metrics_assigned_partitions", &consumer, 1.0),
+    ] {
+        wait_for(name, WAIT, || value(name, client).is_some_and(|value| value >= least));
+    }
     let lag = "kafka_consumer_consumer_fetch_manager_metrics_records_lag";
     wait_for(lag, WAIT, || {
         lab.text("/metrics").lines().any(|line| line.starts_with(lag) && line.ends_with("} 0"))

@@ -101,6 +101,12 @@ pub(crate) struct SourceMetrics {
     poll_time: Histogram,
     /// Records of a transaction.
     transaction_size: Histogram,
+    /// Ours: age of the newest record when it was sent.
+    lag: Gauge,
+    /// Ours: bytes that wait in the producer.
+    buffered: Gauge,
+    /// Time in which the producer's memory was full: back-pressure.
+    blocked: Counter,
 }
 
 impl SourceMetrics {
@@ -113,7 +119,29 @@ impl SourceMetrics {
             active: bean.gauge("source_record_active_count"),
             poll_time: bean.histogram("poll_batch_{}_time_ms"),
             transaction_size: bean.histogram("transaction_size_{}"),
+            lag: metrics::gauge!("aqueduct_source_lag_seconds", &bean.labels()),
+            buffered: metrics::gauge!("aqueduct_source_buffered_bytes", &bean.labels()),
+            blocked: client_counter(
+                "producer",
+                "producer_metrics_bufferpool_wait_time_ns_total",
+                connector,
+                task,
+            ),
         }
+    }
+
+    /// The producer has this much to send; `newest` is the timestamp of the last record that was handed to it.
+    pub(crate) fn buffered(&self, bytes: usize, newest: Option<i64>) {
+        self.buffered.set(bytes as f64);
+        if let Some(newest) = newest {
+            let age = (chrono::Utc::now().timestamp_millis() - newest).max(0);
+            self.lag.set(age as f64 / 1000.0);
+        }
+    }
+
+    /// The task has waited so long for room in the producer.
+    pub(crate) fn blocked(&self, began: Instant) {
+        self.blocked.increment(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// A transaction with this many records was committed.
@@ -148,6 +176,47 @@ pub(crate) struct SinkMetrics {
     lag_max: Gauge,
     completed: Counter,
     skipped: Counter,
+    consumer: ConsumerMetrics,
+}
+
+/// What the Java consumer counts, for the consumer of a task.
+struct ConsumerMetrics {
+    records: Counter,
+    bytes: Counter,
+    fetch_size: Histogram,
+    records_per_request: Histogram,
+    lag_max: Gauge,
+    assigned: Gauge,
+    commits: Counter,
+    commit_latency: Histogram,
+}
+
+impl ConsumerMetrics {
+    fn new(connector: &str, task: usize) -> ConsumerMetrics {
+        let counter = |attribute: &str| client_counter("consumer", attribute, connector, task);
+        let labels = client_label("consumer", connector, task);
+        let gauge = |attribute: &str| metrics::gauge!(format!("kafka_consumer_{attribute}"), &labels);
+        let histogram = |attribute: &str| metrics::histogram!(format!("kafka_consumer_{attribute}"), &labels);
+        ConsumerMetrics {
+            records: counter("consumer_fetch_manager_metrics_records_consumed_total"),
+            bytes: counter("consumer_fetch_manager_metrics_bytes_consumed_total"),
+            fetch_size: histogram("consumer_fetch_manager_metrics_fetch_size_{}"),
+            records_per_request: histogram("consumer_fetch_manager_metrics_records_per_request_avg"),
+            lag_max: gauge("consumer_fetch_manager_metrics_records_lag_max"),
+            assigned: gauge("consumer_coordinator_metrics_assigned_partitions"),
+            commits: counter("consumer_coordinator_metrics_commit_total"),
+            commit_latency: histogram("consumer_coordinator_metrics_commit_latency_{}"),
+        }
+    }
+}
+
+/// The label of a task's client.
+fn client_label(role: &str, connector: &str, task: usize) -> [(String, String); 1] {
+    [("client_id".to_owned(), format!("connector-{role}-{connector}-{task}"))]
+}
+
+fn client_counter(role: &str, attribute: &str, connector: &str, task: usize) -> Counter {
+    metrics::counter!(format!("kafka_{role}_{attribute}"), &client_label(role, connector, task))
 }
 
 impl SinkMetrics {
@@ -163,13 +232,18 @@ impl SinkMetrics {
             lag_max: bean.gauge("sink_record_lag_max"),
             completed: bean.counter("offset_commit_completion_total"),
             skipped: bean.counter("offset_commit_skip_total"),
+            consumer: ConsumerMetrics::new(connector, task),
         }
     }
 
-    /// The consumer gave this many records.
-    pub(crate) fn read(&self, records: usize) {
+    /// The consumer gave this many records of this size in Kafka.
+    pub(crate) fn read(&self, records: usize, bytes: usize) {
         self.read.increment(records as u64);
         self.task.batch_size.record(records as f64);
+        self.consumer.records.increment(records as u64);
+        self.consumer.bytes.increment(bytes as u64);
+        self.consumer.fetch_size.record(bytes as f64);
+        self.consumer.records_per_request.record(records as f64);
     }
 
     /// The task took a batch with this many live records.
@@ -181,18 +255,26 @@ impl SinkMetrics {
     /// Offsets were committed, or could not be.
     pub(crate) fn committed(&self, began: Instant, success: bool) {
         self.task.committed(began, success);
-        if success { self.completed.increment(1) } else { self.skipped.increment(1) }
+        if success {
+            self.completed.increment(1)
+        } else {
+            self.skipped.increment(1)
+        }
+        self.consumer.commits.increment(1);
+        self.consumer.commit_latency.record(millis(began.elapsed()));
     }
 
     /// The partitions of the task, and the records that are read and not committed.
     pub(crate) fn assigned(&self, partitions: usize, active: i64) {
         self.partitions.set(partitions as f64);
+        self.consumer.assigned.set(partitions as f64);
         self.active.set(active as f64);
     }
 
     /// How far behind the task is at most.
     pub(crate) fn lag_max(&self, records: i64) {
         self.lag_max.set(records as f64);
+        self.consumer.lag_max.set(records as f64);
     }
 }
 

@@ -22,7 +22,14 @@ const MOST_SERIES: usize = 200_000;
 /// What the place of `avg` and `max` is in the name of a histogram.
 pub(super) const AVERAGE_OR_MAX: &str = "{}";
 /// End of the names of totals of which a rate is shown too.
-const RATED: [&str; 6] = [
+const RATED: [&str; 13] = [
+    "record_send_total",
+    "record_error_total",
+    "record_retry_total",
+    "outgoing_byte_total",
+    "records_consumed_total",
+    "bytes_consumed_total",
+    "metrics_commit_total",
     "source_record_poll_total",
     "source_record_write_total",
     "sink_record_read_total",
@@ -187,10 +194,13 @@ pub fn install() {
 /// Forgets the series of a task.
 pub(crate) fn forget(connector: &str, task: usize) {
     let task = task.to_string();
+    let clients =
+        ["producer", "consumer", "dlq-producer"].map(|role| format!("connector-{role}-{connector}-{task}"));
     let of_task = |key: &Key| {
         let has =
             |name: &str, value: &str| key.labels().any(|label| label.key() == name && label.value() == value);
         has("connector", connector) && has("task", &task)
+            || clients.iter().any(|client| has("client_id", client))
     };
     REGISTRY.totals.write().retain(|key, _| !of_task(key));
     REGISTRY.values.write().retain(|key, _| !of_task(key));

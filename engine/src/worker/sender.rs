@@ -124,7 +124,7 @@ impl Sender {
             transactions.begin()?;
         }
         let mut session = self.producer.session();
-        let mut appended = 0_usize;
+        let (mut appended, mut newest) = (0_usize, None);
         let mut topic: Option<(TopicId, &TopicHandle)> = None;
         self.used.clear();
         let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
@@ -149,14 +149,17 @@ impl Sender {
             };
             let partition = (record.partition >= 0).then_some(record.partition);
             let timestamp = (record.timestamp >= 0).then_some(record.timestamp);
+            newest = newest.max(timestamp);
             headers.clear();
             headers.extend(self.pipeline.encoded_headers(batch, record));
             loop {
                 let (key, value) = self.pipeline.encoded(batch, index);
                 match session.append(handle, partition, timestamp, key, value, &headers) {
                     Ok(_) => break appended += 1,
-                    Err(AppendError::Full { .. }) => tokio::select! {
-                        waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
+                    Err(AppendError::Full { .. }) => {
+                        let began = std::time::Instant::now();
+                        tokio::select! {
+                            waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
                         // a part of the batch is sent, none of it is committed: it is read again at the next start
                         () = run.stop.stopped() => {
                             if let Some(transactions) = &mut self.transactions {
@@ -164,13 +167,16 @@ impl Sender {
                             }
                             return Ok(());
                         }
-                    },
+                        }
+                        self.metrics.blocked(began);
+                    }
                     Err(error) if self.transactions.is_some() => return Err(not_sent(batch, index, error)),
                     Err(error) => break self.policy.undelivered(1, not_sent(batch, index, error))?,
                 }
             }
         }
         let ticket = session.finish();
+        self.metrics.buffered(self.producer.buffered_bytes(), newest);
         match &mut self.transactions {
             // the end of the transaction tells of all of it
             Some(transactions) => transactions.sent(appended, batch.positions.drain(..)),

@@ -318,7 +318,8 @@ impl Core {
                 owned.newest = Some(part.records.header().max_timestamp);
             }
         }
-        self.metrics.read(batch.records.len());
+        let bytes = fetched.iter().map(|part| part.records.body().len()).sum();
+        self.metrics.read(batch.records.len(), bytes);
         let waited = match self.pipeline.prepare_decode(&batch) {
             Some(wait) => self.wait_for_schemas(wait, consumer).await?,
             None => Waited::Short,

@@ -10,6 +10,7 @@
 
 mod batch;
 mod memory;
+mod metrics;
 mod partition;
 mod sender;
 mod sequence;

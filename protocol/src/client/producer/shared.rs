@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::batch::FlushToken;
 use super::memory::BufferMemory;
+use super::metrics::ProducerMetrics;
 use super::partition::Partition;
 use super::session::{AppendError, Topic, TopicHandle};
 use super::settings::Settings;
@@ -78,6 +79,7 @@ pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) settings: Settings,
     pub(super) memory: BufferMemory,
+    pub(super) metrics: ProducerMetrics,
     pub(super) gate: Gate,
     /// Wakes the sender.
     pub(super) wake: Notify,
@@ -100,6 +102,7 @@ impl Shared {
             max_record_size: settings.max_request_size,
         };
         Self {
+            metrics: ProducerMetrics::new(&client.config().client_id),
             client,
             memory: BufferMemory::new(settings.buffer_memory, options),
             gate: Gate::new(settings.transactional_id.is_none()),

@@ -29,6 +29,9 @@ impl Sender {
     pub(super) fn answered(&mut self, node: i32, answer: Result<Bytes>) {
         let Some(broker) = self.brokers.get_mut(&node) else { return };
         let Some(mut request) = broker.requests.pop_front() else { return };
+        let sent = request.batches.iter().flatten().map(|sent| sent.batch.record_count() as usize).sum();
+        let left = request.deadline.saturating_duration_since(Instant::now());
+        self.shared.metrics.answered(sent, self.shared.client.config().request_timeout.saturating_sub(left));
         let decoded = answer.and_then(|bytes| decode(node, &request, bytes));
         match decoded {
             Ok(response) => {
@@ -153,9 +156,7 @@ impl Sender {
                 queue.sequences.acknowledged(stamp.base_sequence);
             }
         }
-        metrics::counter!("producer_records_total").increment(batch.record_count() as u64);
-        metrics::counter!("producer_bytes_total").increment(batch.size() as u64);
-        metrics::counter!("producer_batches_total").increment(1);
+        self.shared.metrics.acknowledged(&batch);
         batch.acknowledge(&self.shared.memory, &partition.topic, partition.index, base_offset);
     }
 
@@ -186,7 +187,7 @@ impl Sender {
             return self.give_up(&partition, batch, &error);
         }
         tracing::debug!(topic = %partition.topic, partition = partition.index, attempts = batch.attempts, %error, "batch is sent again");
-        metrics::counter!("producer_retries_total").increment(1);
+        self.shared.metrics.retried(&batch);
         let pause = backoff(self.shared.client.config().retry_backoff, batch.attempts);
         let mut queue = partition.queue.lock();
         queue.restart |= restart;

@@ -111,7 +111,7 @@ impl Sender {
             }
         }
         tracing::debug!(topic = %partition.topic, partition = partition.index, %error, "batch given up");
-        metrics::counter!("producer_record_errors_total").increment(batch.record_count() as u64);
+        self.shared.metrics.given_up(&batch);
         if transactional {
             // Numbers that were given and not used leave a gap.
             self.shared.transaction.lock().raise_epoch |= batch.stamp.is_some();
