@@ -23,6 +23,7 @@ pub fn registry() -> Registry {
         Arc::new(file::FileStreamSink),
         Arc::new(postgres_cdc::PostgresCdc),
         Arc::new(jdbc::JdbcSink),
+        Arc::new(jdbc::JdbcSource),
         Arc::new(jdbc::DebeziumJdbcSink),
     ])
 }

@@ -1,6 +1,6 @@
 //! `db.timezone`: Java's zone ids, and wall clock time in them.
 
-use chrono::{DateTime, Offset as _, TimeZone as _};
+use chrono::{DateTime, NaiveDateTime, Offset as _, TimeDelta, TimeZone as _};
 use chrono_tz::Tz;
 
 /// A time zone.
@@ -73,6 +73,36 @@ impl Zone {
             }
         }
     }
+
+    /// The instant at which the wall clock shows this. As Java's calendar: of two such instants the later one, and what the
+    /// clock jumps over is counted on.
+    pub(super) fn instant(self, wall: i64) -> i64 {
+        match self {
+            Zone::Utc => wall,
+            Zone::Fixed(seconds) => wall.saturating_sub(seconds * MICROS),
+            Zone::Region(zone) => {
+                let Some(local) = DateTime::from_timestamp_micros(wall) else { return wall };
+                let offset = local_offset(zone, local.naive_utc());
+                wall.saturating_sub(offset * MICROS)
+            }
+        }
+    }
+}
+
+fn local_offset(zone: Tz, local: NaiveDateTime) -> i64 {
+    use chrono::LocalResult::{Ambiguous, None, Single};
+    let seconds = match zone.offset_from_local_datetime(&local) {
+        Single(offset) => offset.fix().local_minus_utc(),
+        Ambiguous(_, later) => later.fix().local_minus_utc(),
+        // within a gap: the offset before it
+        None => {
+            let before = local - TimeDelta::hours(3);
+            zone.offset_from_local_datetime(&before)
+                .earliest()
+                .map_or(0, |offset| offset.fix().local_minus_utc())
+        }
+    };
+    i64::from(seconds)
 }
 
 /// `+2`, `+02`, `+0230`, `+02:30`, `+02:30:15`.
@@ -92,7 +122,6 @@ fn offset_seconds(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chrono::NaiveDateTime;
 
     #[test]
     fn zone_ids() {
@@ -112,5 +141,10 @@ mod tests {
         let berlin = Zone::parse("Europe/Berlin").unwrap();
         let at = |text: &str| text.parse::<NaiveDateTime>().unwrap().and_utc().timestamp_micros();
         assert_eq!(berlin.wall(at("2024-07-01T12:00:00")), at("2024-07-01T14:00:00"));
+        assert_eq!(berlin.instant(at("2024-07-01T14:00:00")), at("2024-07-01T12:00:00"));
+        // twice on the clock: the second time; not on the clock: an hour further
+        assert_eq!(berlin.instant(at("2024-10-27T02:30:00")), at("2024-10-27T01:30:00"));
+        assert_eq!(berlin.instant(at("2024-03-31T02:30:00")), at("2024-03-31T01:30:00"));
+        assert_eq!(Zone::Fixed(3600).instant(MICROS), MICROS - 3600 * MICROS);
     }
 }

@@ -83,6 +83,18 @@ impl Flight {
         });
     }
 
+    /// Parses a statement and asks what it gives.
+    pub(super) fn describe(&mut self, sql: &str) {
+        self.prepare("", sql, &[]);
+        self.message(b'D', |out| out.extend_from_slice(b"S\0"));
+        self.message(b'S', |_| {});
+        self.units += 1;
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
     /// Runs a prepared statement. `write` appends `count` parameters in binary form, each behind its length
     /// ([`sized_parameter`]).
     pub(crate) fn execute(&mut self, name: &str, count: usize, write: impl FnOnce(&mut Vec<u8>)) {

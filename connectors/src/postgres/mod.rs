@@ -2,6 +2,8 @@
 //! replication and COPY, which gives what the server sends as large blocks without a copy per row.
 
 mod auth;
+mod copy;
+mod describe;
 mod error;
 mod flight;
 mod settings;
@@ -10,6 +12,8 @@ mod stream;
 mod tls;
 mod wire;
 
+pub(crate) use copy::{copy_rows, segment};
+pub(crate) use describe::ResultColumn;
 pub(crate) use error::{PgError, ServerError};
 pub(crate) use flight::{Flight, Outcome, sized_parameter};
 pub(crate) use settings::{ConnectionSettings, KeyNames, SslMode, SslSettings};

@@ -15,14 +15,14 @@ use super::event::{EventWriter, Operation, Origin, SnapshotMark, TableTexts};
 use super::row::{self, Segment};
 use super::setup::failed;
 use super::table::TablePlan;
-use crate::postgres::{Block, BlockEnd, PgError, Session, Wire, quote_ident, quote_literal};
+use crate::postgres::{
+    Block, BlockEnd, PgError, Session, Wire, copy_rows, quote_ident, quote_literal, segment,
+};
 
 /// Blocks that wait to be converted, of 256 KiB mostly.
 const QUEUED_BLOCKS: usize = 32;
 /// Pages of 8 KiB that one connection reads at a time where several share a table.
 const RANGE_PAGES: u64 = 16_384;
-/// What a binary COPY begins with.
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
 /// A table to read.
 pub(super) struct SnapshotTable {
@@ -184,19 +184,9 @@ impl Snapshot {
         block: Block,
     ) -> Result<(), ConnectError> {
         let mut within: Option<(u32, u32)> = None;
-        for message in &block.messages {
-            let mut start = message.start;
-            let content = block.bytes.get(message.start as usize..message.end as usize).unwrap_or_default();
-            if content.starts_with(SIGNATURE) {
-                start += header_length(content);
-            }
-            // the trailer is a column count of -1
-            let row = block.bytes.get(start as usize..message.end as usize).unwrap_or_default();
-            if row.len() < 2 || row.starts_with(&[0xFF, 0xFF]) {
-                continue;
-            }
+        for row in copy_rows(&block) {
             // rows of this block are held back by their place alone; the buffer is shared once, for the last one
-            match within.replace((start, message.end)) {
+            match within.replace((row.start, row.end)) {
                 Some(place) => self.row(batch, writer, table, (&block.bytes, place), false, false)?,
                 None => {
                     if let Some((bytes, place)) = self.states[table].held.take() {
@@ -271,24 +261,6 @@ impl Snapshot {
         writer.change(batch, plan, &mut state.texts, Operation::Read, nothing, row, &origin, None);
         Ok(())
     }
-}
-
-/// The segment of a buffer, which mostly is the last one.
-pub(super) fn segment(batch: &mut Batch, bytes: &Bytes) -> u16 {
-    let known = batch
-        .segments
-        .iter()
-        .rposition(|segment| segment.as_ptr() == bytes.as_ptr() && segment.len() == bytes.len());
-    known.map_or_else(|| batch.add_segment(bytes.clone()), |index| index as u16 + 1)
-}
-
-/// Signature, flags and extension.
-fn header_length(content: &[u8]) -> u32 {
-    let fixed = SIGNATURE.len() + 4;
-    let extension = content
-        .get(fixed..fixed + 4)
-        .map_or(0, |word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]));
-    (fixed as u32 + 4).saturating_add(extension).min(content.len() as u32)
 }
 
 /// The work, and how many pieces each table has.

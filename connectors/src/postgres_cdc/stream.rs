@@ -15,11 +15,11 @@ use super::offset::Progress;
 use super::pgoutput::{Malformed, Message, OldTuple, Relation, TupleCell, Tuples, parse};
 use super::row::{self, Segment};
 use super::setup::failed;
-use super::snapshot::segment;
+
 use super::table::{SOURCE, TRANSACTION, TablePlan};
 use super::transaction::{EventPlace, TransactionCounts};
 use super::types::{BinaryMode, ColumnInfo};
-use crate::postgres::Block;
+use crate::postgres::{Block, segment};
 
 /// Microseconds from 1970 to 2000, where the server's clock begins.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;

@@ -43,17 +43,25 @@ pub(crate) fn string() -> Value {
 #[track_caller]
 pub(crate) fn topic(test: &str, partitions: i32) -> String {
     let name = unique(test);
+    create(&name, partitions);
+    name
+}
+
+/// A topic of exactly this name.
+#[track_caller]
+pub(crate) fn create(name: &str, partitions: i32) {
     let create = async {
         let mut properties = Properties::new();
         properties.insert("bootstrap.servers".into(), env("AQ_KAFKA"));
         let client = Client::connect(ClientConfig::from_properties(&properties).unwrap()).await.unwrap();
         let topic =
-            NewTopic { name: name.clone(), partitions, replication_factor: 1, configs: Properties::new() };
+            NewTopic { name: name.to_owned(), partitions, replication_factor: 1, configs: Properties::new() };
         Admin::new(client).create_topic(&topic).await.unwrap();
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(create);
-    wait_for(&format!("topic {name}"), Duration::from_secs(20), || topics().contains(&name));
-    name
+    wait_for(&format!("topic {name}"), Duration::from_secs(20), || {
+        topics().iter().any(|topic| topic == name)
+    });
 }
 
 /// Writes records to a topic.
@@ -67,16 +75,25 @@ pub(crate) fn produce(topic: &str, rows: &[Row]) {
 
 /// Confluent's sink into a database.
 pub(crate) fn sink(database: &Database, name: &str, topic: &str, settings: &Value) -> Value {
+    let own = json!({"connector.class": "io.confluent.connect.jdbc.JdbcSinkConnector", "topics": topic, "consumer.override.auto.offset.reset": "earliest"});
+    connector(database, name, own, settings)
+}
+
+/// Confluent's source from a database.
+pub(crate) fn source(database: &Database, name: &str, settings: &Value) -> Value {
+    let own = json!({"connector.class": "io.confluent.connect.jdbc.JdbcSourceConnector"});
+    connector(database, name, own, settings)
+}
+
+fn connector(database: &Database, name: &str, mut config: Value, settings: &Value) -> Value {
     let name = format!("{name}-{}", database.database());
-    let mut config = json!({
-        "connector.class": "io.confluent.connect.jdbc.JdbcSinkConnector", "topics": topic,
+    let common = json!({
         "connection.url": format!("jdbc:postgresql://127.0.0.1:{}/{}", database.port(), database.database()),
         "connection.user": "postgres", "connection.password": "x",
         "key.converter": "org.apache.kafka.connect.json.JsonConverter",
         "value.converter": "org.apache.kafka.connect.json.JsonConverter",
-        "consumer.override.auto.offset.reset": "earliest",
     });
-    for (key, value) in settings.as_object().unwrap() {
+    for (key, value) in common.as_object().unwrap().iter().chain(settings.as_object().unwrap()) {
         config[key] = value.clone();
     }
     json!({"name": name, "config": config})

@@ -29,6 +29,7 @@ use aqueduct_engine::connector::{
 };
 
 use config::Settings;
+pub(super) use table::TableId;
 
 type Read = fn(&ConfigMap) -> Result<Settings, ConfigError>;
 

@@ -1,13 +1,10 @@
-//! The JDBC sinks against a real PostgreSQL.
-
-#[path = "jdbc/support.rs"]
-mod support;
+//! The sinks.
 
 use std::time::Duration;
 
+use crate::support::{Row, produce, sink, string, structure, topic};
 use aqueduct_tests::{Database, OwnPostgres, Worker, records, unique, wait_for};
 use serde_json::{Value, json};
-use support::{Row, produce, sink, string, structure, topic};
 
 const WAIT: Duration = Duration::from_secs(60);
 
