@@ -87,6 +87,8 @@ impl KafkaLog {
         consumer.assign(&positions);
 
         let mut properties = client;
+        // of consumers only
+        properties.shift_remove("allow.auto.create.topics");
         for (key, value) in [("acks", "all"), ("enable.idempotence", "true"), ("linger.ms", "0")] {
             properties.insert(key.to_owned(), value.to_owned());
         }
