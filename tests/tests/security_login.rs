@@ -173,8 +173,11 @@ async fn logins_are_renewed_before_they_end() {
         ("sasl.oauthbearer.client.credentials.client.secret", "s3cret"),
         ("sasl.oauthbearer.scope", "all"),
     ];
-    ask_for(&client(&broker.sasl(), &login).await, Duration::from_millis(200)).await;
-    assert_eq!(given.load(Ordering::Relaxed), 1, "one token for all connections");
+    let (one, alike) = (client(&broker.sasl(), &login).await, client(&broker.sasl(), &login).await);
+    let short = Duration::from_millis(200);
+    tokio::join!(ask_for(&one, short), ask_for(&alike, short));
+    let count = given.load(Ordering::Relaxed);
+    assert_eq!(count, 1, "one token for all connections of all clients that are configured alike");
 
     // unsecured tokens, and what is said of tokens that are not taken
     let unsecured = bearer("unsecuredLoginStringClaim_sub=\"app\"");

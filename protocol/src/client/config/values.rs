@@ -119,6 +119,14 @@ impl<'a> Values<'a> {
         self.properties.get(name).map(|value| value.trim())
     }
 
+    /// What the user has set of a family of keys, in the order of their names.
+    pub(crate) fn family(&self, prefix: &str) -> Vec<(&'a str, &'a str)> {
+        let of = self.properties.iter().filter(|(name, _)| name.starts_with(prefix));
+        let mut of: Vec<_> = of.map(|(name, value)| (name.as_str(), value.trim())).collect();
+        of.sort_unstable();
+        of
+    }
+
     /// The value or the default; none where that is missing or empty.
     pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
         let value = self.given(name).or_else(|| self.role.key(name)?.default);

@@ -52,7 +52,7 @@ impl Sasl {
         };
         if mechanism == "OAUTHBEARER" {
             expect("OAuthBearerLoginModule")?;
-            return Tokens::read(values, &jaas).map(|tokens| Self::OAuth(Arc::new(tokens)));
+            return Tokens::shared(values, &jaas).map(Self::OAuth);
         }
         expect(if scram.is_some() { "ScramLoginModule" } else { "PlainLoginModule" })?;
         let user = jaas.required("username")?.to_owned();

@@ -2,6 +2,7 @@
 
 mod endpoint;
 
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -74,9 +75,31 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
+/// The settings that make one login.
+type Login = Vec<(String, String)>;
+
+/// Logins in use: clients that are configured alike share their token, as those of the JVM do.
+static LOGINS: parking_lot::Mutex<Vec<(Login, Weak<Tokens>)>> = parking_lot::Mutex::new(Vec::new());
+
 impl Tokens {
+    /// The tokens of a login that some other client has too, or new ones.
+    pub(super) fn shared(values: &Values<'_>, jaas: &Jaas) -> Result<Arc<Self>> {
+        let families = [super::jaas::KEY, "sasl.oauthbearer.", "sasl.login."];
+        let given = families.iter().flat_map(|family| values.family(family));
+        let login: Login = given.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut logins = LOGINS.lock();
+        logins.retain(|(_, tokens)| tokens.strong_count() > 0);
+        let known = logins.iter().find(|(known, _)| *known == login);
+        if let Some(tokens) = known.and_then(|(_, tokens)| tokens.upgrade()) {
+            return Ok(tokens);
+        }
+        let tokens = Arc::new(Self::read(values, jaas)?);
+        logins.push((login, Arc::downgrade(&tokens)));
+        Ok(tokens)
+    }
+
     /// Reads `sasl.oauthbearer.*`, `sasl.login.*` and the login module's options.
-    pub(super) fn read(values: &Values<'_>, jaas: &Jaas) -> Result<Self> {
+    fn read(values: &Values<'_>, jaas: &Jaas) -> Result<Self> {
         let source = match values.text(URL) {
             None => Source::Unsecured {
                 subject: jaas
