@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// The worker's properties file, for its converters, config providers and override policy
     #[arg(long)]
     worker: Option<PathBuf>,
+    /// Try the connections to Kafka and to the connector's own system
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Prints every error and every key that nothing uses; fails if there is an error.
@@ -35,7 +38,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let worker = worker(properties)?;
     let mut errors = 0;
     for path in &arguments.connectors {
-        errors += check(&worker, path).await?;
+        errors += check(&worker, path, arguments.connect).await?;
     }
     match errors {
         0 => Ok(()),
@@ -56,7 +59,7 @@ fn worker(properties: ConfigMap) -> Result<Worker, Failure> {
     ))
 }
 
-async fn check(worker: &Worker, path: &Path) -> Result<usize, Failure> {
+async fn check(worker: &Worker, path: &Path, connect: bool) -> Result<usize, Failure> {
     let mut out = std::io::stdout().lock();
     let shown = path.display();
     let file = match read_connector(path) {
@@ -68,7 +71,10 @@ async fn check(worker: &Worker, path: &Path) -> Result<usize, Failure> {
     };
     let config: ConfigPatch = file.config.into_iter().map(|(key, value)| (key, Some(value))).collect();
     drop(out);
-    let report = worker.report(&config).await;
+    let report = match connect {
+        true => worker.report_connected(&config).await,
+        false => worker.report(&config).await,
+    };
     let mut out = std::io::stdout().lock();
     let report = match report {
         Ok(report) => report,

@@ -272,3 +272,38 @@ fn files_are_checked_without_a_worker() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
 }
+
+#[test]
+fn connections_are_tried_when_asked_for() {
+    let lab = Lab::new("http", "").start(&[]);
+    let (nowhere, database) = (format!("127.0.0.1:{}", free_port()), free_port());
+    let sink = json!({
+        "name": "a", "connector.class": "io.confluent.connect.jdbc.JdbcSinkConnector", "topics": unique("absent"),
+        "connection.url": format!("jdbc:postgresql://127.0.0.1:{database}/x"), "connection.user": "ada", "connection.password": "s3cret-word",
+    });
+    let source = json!({"name": "b", "connector.class": "FileStreamSource", "topic": "t",
+        "producer.override.bootstrap.servers": nowhere, "producer.override.default.api.timeout.ms": "2000"});
+    let check = |name: &str, config: &Value, connect: bool| {
+        let path = lab.path(name);
+        std::fs::write(&path, config.to_string()).unwrap();
+        let mut command = Command::new(env("AQ_BIN"));
+        command.args([Path::new("validate"), &path, Path::new("--worker"), &lab.path("worker.properties")]);
+        let output = command.args(connect.then_some("--connect")).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert!(check("sink.json", &sink, false).0);
+    let (valid, said) = check("sink.json", &sink, true);
+    assert!(!valid && said.contains("connection.url: ") && said.contains("does not exist yet"), "{said}");
+    assert!(said.contains(&database.to_string()) && !said.contains("s3cret-word"), "{said}");
+    let (valid, said) = check("source.json", &source, true);
+    assert!(
+        !valid && said.contains("producer.override.bootstrap.servers: ") && said.contains(&nowhere),
+        "{said}"
+    );
+    let path = "/connector-plugins/JdbcSinkConnector/config/validate";
+    let count = |query: &str| {
+        let answer = http(lab.port, "PUT", &format!("{path}{query}"), &[], Some(&sink.to_string()));
+        serde_json::from_slice::<Value>(&answer.body).unwrap()["error_count"].clone()
+    };
+    assert_eq!((count(""), count("?connect=true")), (json!(0), json!(1)));
+}

@@ -79,6 +79,17 @@ impl Connections {
         }
     }
 
+    /// One attempt, for a validation.
+    pub(super) async fn try_out(&self) -> Result<(), ConfigError> {
+        match self.connect_once().await {
+            Ok(wire) => {
+                wire.close().await;
+                Ok(())
+            }
+            Err(error) => Err(ConfigError::new(URL, format!("{}: {}", self.place(), with_causes(&error)))),
+        }
+    }
+
     async fn connect_once(&self) -> Result<Wire, PgError> {
         let mut order: Vec<usize> = (0..self.url.servers.len()).collect();
         if self.url.balance && order.len() > 1 {

@@ -21,7 +21,7 @@ mod task;
 mod transaction;
 mod types;
 
-use aqueduct_engine::config::ConfigDef;
+use aqueduct_engine::config::{ConfigDef, ConfigError};
 use aqueduct_engine::connector::{
     BoxFuture, ConfigMap, ConnectError, Connector, ConnectorContext, ConnectorKind, ConnectorPlugin,
     ExactlyOnceSupport, Task,
@@ -49,6 +49,18 @@ impl ConnectorPlugin for PostgresCdc {
 
     fn config_def(&self) -> &'static ConfigDef {
         &config::CONFIG
+    }
+
+    fn check_connection<'a>(&'a self, config: &'a ConfigMap) -> BoxFuture<'a, Result<(), ConfigError>> {
+        Box::pin(async move {
+            let failed = |error: String| ConfigError::new("database.hostname", error);
+            let settings = config::Settings::new(config).map_err(|error| failed(error.to_string()))?;
+            let connected =
+                catalog::Catalog::connect(&settings.connection, &settings.initial_statements).await;
+            let catalog = connected.map_err(|error| failed(format!("{}: {error}", settings.connection)))?;
+            catalog.close().await;
+            Ok(())
+        })
     }
 
     fn connector(&self) -> Box<dyn Connector> {

@@ -51,6 +51,11 @@ pub trait ConnectorPlugin: Send + Sync {
     fn validate(&self, _config: &ConfigMap) -> Vec<ConfigError> {
         Vec::new()
     }
+    /// Tries to reach the connector's own system, when a user asks a validation for that. The error names the key that leads
+    /// there.
+    fn check_connection<'a>(&'a self, _config: &'a ConfigMap) -> BoxFuture<'a, Result<(), ConfigError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// A new connector instance.
     fn connector(&self) -> Box<dyn Connector>;
     /// A new task instance, of the plugin's kind.

@@ -96,7 +96,12 @@ async fn validate(State(api): State<Api>, Path(name): Path<String>, incoming: In
         ),
         _ => error,
     };
-    let report = api.herder.worker().report(&config).await.map_err(wrap)?;
+    // ours: the connections are tried, too
+    let report = match incoming.flag("connect") {
+        true => api.herder.worker().report_connected(&config).await,
+        false => api.herder.worker().report(&config).await,
+    };
+    let report = report.map_err(wrap)?;
     let mut response = json_answer(StatusCode::OK, &report_json(&report));
     for warning in report.warnings.iter().take(MAX_WARNINGS) {
         // the body has JVM Connect's shape; what we have to say beside it goes into a header

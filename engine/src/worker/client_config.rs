@@ -31,7 +31,7 @@ impl TaskClient {
     }
 
     /// Prefix of the connector's keys for this client.
-    fn override_prefix(self) -> &'static str {
+    pub(super) fn override_prefix(self) -> &'static str {
         match self {
             TaskClient::Producer | TaskClient::DlqProducer => "producer.override.",
             TaskClient::Consumer => "consumer.override.",

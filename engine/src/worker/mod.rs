@@ -28,6 +28,7 @@ mod status;
 mod task;
 mod topic_creation;
 mod topics;
+mod try_out;
 mod validation;
 
 use std::sync::Arc;

@@ -175,6 +175,18 @@ pub struct ConfigReport {
 }
 
 impl ConfigReport {
+    /// Something is wrong with a key; `given` is its value if no table knows it.
+    pub(super) fn fail(&mut self, key: &str, given: Option<&str>, message: String) {
+        match self.configs.iter_mut().find(|info| info.name == key) {
+            Some(info) => info.errors.push(message),
+            None => {
+                let mut info = ConfigInfo::without_definition(key, given);
+                info.errors.push(message);
+                self.configs.push(info);
+            }
+        }
+    }
+
     /// Shows references instead of what they stand for. The JVM shows the values.
     pub(super) fn hide(&mut self, given: &ConfigMap, resolved: &ConfigMap, secrets: &Secrets) {
         for info in &mut self.configs {

@@ -432,14 +432,7 @@ impl Check<'_> {
     }
 
     fn error(&mut self, key: &str, message: String) {
-        match self.report.configs.iter_mut().find(|info| info.name == key) {
-            Some(info) => info.errors.push(message),
-            None => {
-                let mut info = ConfigInfo::without_definition(key, self.config.get(key).map(String::as_str));
-                info.errors.push(message);
-                self.report.configs.push(info);
-            }
-        }
+        self.report.fail(key, self.config.get(key).map(String::as_str), message);
     }
 }
 

@@ -64,6 +64,10 @@ impl ConnectorPlugin for JdbcSink {
         confluent::settings(config).err().into_iter().collect()
     }
 
+    fn check_connection<'a>(&'a self, config: &'a ConfigMap) -> BoxFuture<'a, Result<(), ConfigError>> {
+        Box::pin(async move { confluent::settings(config)?.connections.try_out().await })
+    }
+
     fn connector(&self) -> Box<dyn Connector> {
         Box::new(SinkConnector { read: confluent::settings, config: ConfigMap::new() })
     }
@@ -96,6 +100,10 @@ impl ConnectorPlugin for DebeziumJdbcSink {
 
     fn validate(&self, config: &ConfigMap) -> Vec<ConfigError> {
         debezium::settings(config).err().into_iter().collect()
+    }
+
+    fn check_connection<'a>(&'a self, config: &'a ConfigMap) -> BoxFuture<'a, Result<(), ConfigError>> {
+        Box::pin(async move { debezium::settings(config)?.connections.try_out().await })
     }
 
     fn connector(&self) -> Box<dyn Connector> {
