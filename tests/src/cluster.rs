@@ -48,6 +48,18 @@ impl OwnCluster {
         self.script(&["start", &id.to_string()]);
     }
 
+    /// Stops a broker's clock: its connections stay, and it says nothing.
+    #[track_caller]
+    pub fn freeze(&self, id: i32) {
+        self.script(&["freeze", &id.to_string()]);
+    }
+
+    /// Lets a frozen broker go on.
+    #[track_caller]
+    pub fn thaw(&self, id: i32) {
+        self.script(&["thaw", &id.to_string()]);
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut script = Command::new(repository().join("tests/services/kafka-cluster"));
         script.args(arguments).env("AQ_RUN", self.folder.path()).env("AQ_PORT", self.port.to_string());

@@ -1,4 +1,4 @@
-//! Brokers that die, move or do not answer: three Apache Kafka brokers of which leaders are killed (-9), and the ways back to a
+//! Brokers that die, move or do not answer: three Apache Kafka brokers of which leaders are killed (-9) or hang, and the ways back to a
 //! cluster that is somewhere else.
 
 use std::collections::BTreeSet;
@@ -16,6 +16,8 @@ use kafka_protocol::messages::ListGroupsRequest;
 use tokio::net::{TcpListener, TcpStream};
 
 const PARTITIONS: i32 = 3;
+/// Whoever hangs is given up after three seconds.
+const PRODUCER: [(&str, &str); 3] = [("acks", "all"), ("linger.ms", "2"), ("request.timeout.ms", "3000")];
 
 fn properties(bootstrap: &str, pairs: &[(&str, &str)]) -> Properties {
     let base = [("bootstrap.servers", bootstrap)];
@@ -28,8 +30,7 @@ async fn client(bootstrap: &str, pairs: &[(&str, &str)]) -> Client {
 
 /// Writes numbers in turn to the partitions until it is told to stop, each acknowledged by all replicas in sync.
 async fn write(bootstrap: String, topic: String, stop: Arc<AtomicBool>, written: Arc<AtomicU64>) {
-    let producer =
-        Producer::new(&properties(&bootstrap, &[("acks", "all"), ("linger.ms", "2")])).await.unwrap();
+    let producer = Producer::new(&properties(&bootstrap, &PRODUCER)).await.unwrap();
     let handle = producer.topic(&topic).await.unwrap();
     let mut number = 0_u64;
     let mut tickets = std::collections::VecDeque::new();
@@ -60,7 +61,8 @@ async fn read(
     written: Arc<AtomicU64>,
 ) -> Vec<Vec<u64>> {
     let group = unique("C-cluster");
-    let settings = [("group.id", group.as_str()), ("auto.offset.reset", "earliest")];
+    let settings =
+        [("group.id", group.as_str()), ("auto.offset.reset", "earliest"), ("request.timeout.ms", "3000")];
     let mut consumer = Consumer::new(&properties(&bootstrap, &settings)).await.unwrap();
     consumer.subscribe(Subscription::Topics(vec![topic.as_str().into()])).unwrap();
     let mut found = vec![Vec::new(); PARTITIONS as usize];
@@ -88,11 +90,11 @@ async fn leader(admin: &Admin, topic: &str) -> i32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn leaders_that_are_killed_cost_no_record_and_double_none() {
+async fn leaders_that_are_killed_or_hang_cost_no_record_and_double_none() {
     let cluster = OwnCluster::start();
     let topic = unique("C-killed");
     let bootstrap = cluster.bootstrap();
-    let admin = Admin::new(client(&bootstrap, &[]).await);
+    let admin = Admin::new(client(&bootstrap, &[("request.timeout.ms", "3000")]).await);
     let new = NewTopic {
         name: topic.clone(),
         partitions: PARTITIONS,
@@ -109,17 +111,17 @@ async fn leaders_that_are_killed_cost_no_record_and_double_none() {
 
     let pause = |seconds: u64| tokio::time::sleep(Duration::from_secs(seconds));
     pause(2).await;
-    for _ in 0..2 {
+    for freezes in [false, true] {
         let dies = leader(&admin, &topic).await;
         let before = written.load(Ordering::Relaxed);
-        tokio::task::block_in_place(|| cluster.kill(dies));
+        tokio::task::block_in_place(|| if freezes { cluster.freeze(dies) } else { cluster.kill(dies) });
         // flow goes on without it
         let until = Instant::now() + Duration::from_secs(30);
         while written.load(Ordering::Relaxed) < before + 4000 {
             assert!(Instant::now() < until, "nothing is written any more");
             pause(1).await;
         }
-        tokio::task::block_in_place(|| cluster.restart(dies));
+        tokio::task::block_in_place(|| if freezes { cluster.thaw(dies) } else { cluster.restart(dies) });
         let until = Instant::now() + Duration::from_secs(30);
         let in_sync = |topic: &aqueduct_protocol::client::TopicMetadata| {
             topic.partitions.iter().all(|partition| partition.in_sync_replicas.len() == 3)
