@@ -13,6 +13,8 @@ use super::{PgError, ServerError};
 /// Unread answers that are taken in while sending; beyond it the connection is given up. Answers of a flight are short, what
 /// may be long are warnings of triggers.
 const MAX_UNREAD: usize = 64 << 20;
+/// Bytes of one message of COPY data, about.
+const COPY_MESSAGE: usize = 64 * 1024;
 /// Parameters of one statement.
 const MAX_PARAMETERS: usize = u16::MAX as usize;
 
@@ -62,10 +64,14 @@ impl Flight {
         self.units += 1;
     }
 
-    /// `COPY … FROM STDIN` with all of its data.
-    pub(crate) fn copy_in(&mut self, sql: &str, write: impl FnOnce(&mut Vec<u8>)) {
+    /// `COPY … FROM STDIN` with all of its data. It leaves in messages of some size, so that the server reads the first rows
+    /// while the last ones are on their way.
+    pub(crate) fn copy_in(&mut self, sql: &str, write: impl FnOnce(&mut CopyIn<'_>)) {
         self.message(b'Q', |out| c_string(out, sql));
-        self.message(b'd', write);
+        let mut copy = CopyIn { out: &mut self.out, from: 0 };
+        copy.open();
+        write(&mut copy);
+        copy.close();
         self.message(b'c', |_| {});
         self.units += 1;
     }
@@ -111,6 +117,35 @@ impl Flight {
         self.message(b'E', |out| out.extend_from_slice(&[0; 5]));
         self.message(b'S', |_| {});
         self.units += 1;
+    }
+}
+
+/// Where rows of a COPY are written.
+pub(crate) struct CopyIn<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where the open message's length is.
+    from: usize,
+}
+
+impl CopyIn<'_> {
+    fn open(&mut self) {
+        self.out.push(b'd');
+        self.from = self.out.len();
+        self.out.extend_from_slice(&[0; 4]);
+    }
+
+    fn close(&mut self) {
+        let length = (self.out.len() - self.from) as u32;
+        self.out[self.from..self.from + 4].copy_from_slice(&length.to_be_bytes());
+    }
+
+    /// A part of the data: a row, or what stands before and behind them.
+    pub(crate) fn part<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        if self.out.len() - self.from > COPY_MESSAGE {
+            self.close();
+            self.open();
+        }
+        write(self.out)
     }
 }
 
@@ -232,8 +267,14 @@ mod tests {
         flight.query("x");
         assert_eq!(flight.out, b"Q\0\0\0\x06x\0");
         flight.clear();
-        flight.copy_in("c", |out| out.extend_from_slice(b"data"));
+        flight.copy_in("c", |copy| copy.part(|out| out.extend_from_slice(b"data")));
         assert_eq!(flight.out, b"Q\0\0\0\x06c\0d\0\0\0\x08datac\0\0\0\x04");
+        flight.clear();
+        flight.copy_in("", |copy| {
+            (0..3).for_each(|_| copy.part(|out| out.resize(out.len() + COPY_MESSAGE, 7)))
+        });
+        let data = flight.out.windows(5).filter(|window| window[0] == b'd' && window[1..] == [0, 1, 0, 4]);
+        assert_eq!((data.count(), flight.len()), (3, 6 + 3 * (COPY_MESSAGE + 5) + 5));
         flight.clear();
         flight.prepare("s", "q", &[25]);
         flight.execute("s", 1, |out| sized_parameter(out, |out| out.push(7)));

@@ -182,11 +182,11 @@ impl Plan {
     }
 
     /// One array of a column's values, as a parameter in binary form. Fails at the first row that does not fit, by its place.
-    pub(super) fn put_array<'a>(
+    pub(super) fn put_array(
         &self,
         column: usize,
         batch: &Batch,
-        rows: impl ExactSizeIterator<Item = (&'a Record, Value)>,
+        rows: &[(&Record, Value)],
         out: &mut Vec<u8>,
     ) -> Result<(), (usize, Unfit)> {
         let planned = &self.columns[column];
@@ -196,8 +196,8 @@ impl Plan {
             for word in [1_u32, 1, planned.element, rows.len() as u32, 1] {
                 out.extend_from_slice(&word.to_be_bytes());
             }
-            for (place, (record, value)) in rows.enumerate() {
-                if let Err(why) = planned.put(batch, record, value, out) {
+            for (place, (record, value)) in rows.iter().enumerate() {
+                if let Err(why) = planned.put(batch, record, *value, out) {
                     failed = Err((place, Unfit { column, why }));
                     break;
                 }

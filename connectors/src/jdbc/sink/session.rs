@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aqueduct_engine::data::Batch;
+use aqueduct_engine::data::{Batch, Record, Value};
 
 use super::fields::Action;
 use super::group::{Placed, Run};
@@ -71,16 +71,16 @@ impl Session {
 
     fn copy(&mut self, batch: &Batch, plan: &Plan, sql: &str, rows: &[Placed]) -> Result<(), UnfitRow> {
         let mut failed = Ok(());
-        self.flight.copy_in(sql, |out| {
-            out.extend_from_slice(COPY_START);
+        self.flight.copy_in(sql, |copy| {
+            copy.part(|out| out.extend_from_slice(COPY_START));
             for row in rows {
                 let Some(record) = batch.records.get(row.record as usize) else { continue };
-                if let Err(unfit) = plan.put_row(batch, record, row.value, out) {
+                if let Err(unfit) = copy.part(|out| plan.put_row(batch, record, row.value, out)) {
                     failed = Err(UnfitRow { record: row.record, unfit });
                     break;
                 }
             }
-            out.extend_from_slice(&COPY_END);
+            copy.part(|out| out.extend_from_slice(&COPY_END));
         });
         failed
     }
@@ -100,12 +100,13 @@ impl Session {
             }
         };
         let mut failed = Ok(());
+        let places: Vec<(&Record, Value)> = rows
+            .iter()
+            .filter_map(|row| Some((batch.records.get(row.record as usize)?, row.value)))
+            .collect();
         self.flight.execute(&name, plan.columns.len(), |out| {
             for column in 0..plan.columns.len() {
-                let places =
-                    rows.iter().filter_map(|row| Some((batch.records.get(row.record as usize)?, row.value)));
-                let places: Vec<_> = places.collect();
-                if let Err((place, unfit)) = plan.put_array(column, batch, places.into_iter(), out) {
+                if let Err((place, unfit)) = plan.put_array(column, batch, &places, out) {
                     failed = Err(UnfitRow { record: rows[place].record, unfit });
                     return;
                 }

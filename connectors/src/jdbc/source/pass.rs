@@ -47,27 +47,43 @@ impl From<PgError> for PassError {
     }
 }
 
-/// A row that has arrived: its place in the buffer.
-#[derive(Debug, Clone)]
-struct Raw {
+/// A buffer of rows.
+struct Rows {
+    bytes: Bytes,
+    places: Vec<Range<u32>>,
+    next: usize,
+}
+
+/// A row of a buffer.
+#[derive(Clone, Copy)]
+struct Raw<'a> {
+    bytes: &'a Bytes,
+    start: u32,
+    end: u32,
+}
+
+/// A row that waits for the next one, in its buffer, and its time.
+struct Held {
     bytes: Bytes,
     place: Range<u32>,
+    time: Option<i64>,
 }
 
 /// The reading under way.
 pub(super) struct Pass {
     pub(super) columns: Arc<Columns>,
     /// Places of the columns of time; none outside the timestamp modes.
-    pub(super) timestamps: Vec<usize>,
-    pub(super) incrementing: Option<usize>,
+    timestamps: Vec<usize>,
+    incrementing: Option<usize>,
     /// What has arrived and was not given out yet.
-    block: Option<(Bytes, Vec<Range<u32>>, usize)>,
+    rows: Option<Rows>,
     /// In timestamp mode the last row waits for the next one: only the last row of a time moves the offset to it.
-    held: Option<(Raw, Option<i64>)>,
+    held: Option<Held>,
     ended: bool,
     /// As far as the rows that were given out.
     pub(super) offset: Offset,
-    pub(super) rows: u64,
+    /// How many those are.
+    pub(super) given: u64,
 }
 
 impl Pass {
@@ -78,7 +94,7 @@ impl Pass {
         incrementing: Option<usize>,
         offset: Offset,
     ) -> Pass {
-        Pass { columns, timestamps, incrementing, block: None, held: None, ended: false, offset, rows: 0 }
+        Pass { columns, timestamps, incrementing, rows: None, held: None, ended: false, offset, given: 0 }
     }
 
     /// Appends rows: those that are there, after waiting `wait` at most for the first. True once all were given out.
@@ -92,17 +108,19 @@ impl Pass {
     ) -> Result<bool, PassError> {
         let before = batch.records.len();
         loop {
-            if batch.records.len() - before >= settings.max_rows {
+            let left = settings.max_rows.saturating_sub(batch.records.len() - before);
+            if left == 0 {
                 return Ok(false);
             }
-            if let Some(raw) = self.next_raw() {
-                self.take(settings, batch, topic, raw).map_err(PassError::Row)?;
+            if let Some(mut rows) = self.rows.take() {
+                self.take(settings, batch, topic, &mut rows, left).map_err(PassError::Row)?;
+                self.rows = (rows.next < rows.places.len()).then_some(rows);
                 continue;
             }
             if self.ended {
-                if let Some((raw, time)) = self.held.take() {
-                    self.give(batch, topic, &raw).map_err(PassError::Row)?;
-                    self.offset.timestamp = time.or(self.offset.timestamp);
+                if let Some(held) = self.held.take() {
+                    self.give_held(batch, topic, &held).map_err(PassError::Row)?;
+                    self.offset.timestamp = held.time.or(self.offset.timestamp);
                 }
                 return Ok(true);
             }
@@ -110,7 +128,7 @@ impl Pass {
             let limit = if batch.records.len() > before { Duration::ZERO } else { wait };
             let Ok(block) = tokio::time::timeout(limit, wire.block()).await else { return Ok(false) };
             let block = block?;
-            let rows: Vec<Range<u32>> = copy_rows(&block).collect();
+            let places: Vec<Range<u32>> = copy_rows(&block).collect();
             match block.end {
                 None => {}
                 Some(BlockEnd::Done) => {
@@ -122,45 +140,80 @@ impl Pass {
                     return Err(PgError::Server(error).into());
                 }
             }
-            self.block = Some((block.bytes, rows, 0));
+            self.rows = Some(Rows { bytes: block.bytes, places, next: 0 });
         }
     }
 
-    fn next_raw(&mut self) -> Option<Raw> {
-        let (bytes, rows, next) = self.block.as_mut()?;
-        let Some(place) = rows.get(*next).cloned() else {
-            self.block = None;
-            return None;
-        };
-        *next += 1;
-        Some(Raw { bytes: bytes.clone(), place })
-    }
-
-    /// Gives a row out, or the one that was held back for it.
-    fn take(&mut self, settings: &Settings, batch: &mut Batch, topic: u32, raw: Raw) -> Result<(), BadRow> {
+    /// Gives out at most `most` rows of a buffer.
+    fn take(
+        &mut self,
+        settings: &Settings,
+        batch: &mut Batch,
+        topic: u32,
+        rows: &mut Rows,
+        most: usize,
+    ) -> Result<(), BadRow> {
+        let until = rows.places.len().min(rows.next.saturating_add(most));
+        let places = &rows.places[rows.next..until];
+        rows.next = until;
         if settings.mode.timestamp && !settings.mode.incrementing {
-            let time = self.time_of(settings, &raw)?;
-            if let Some((held, held_time)) = self.held.replace((raw, time)) {
-                self.give(batch, topic, &held)?;
-                if held_time != time {
-                    self.offset.timestamp = held_time.or(self.offset.timestamp);
-                }
-            }
-            return Ok(());
+            return places.iter().try_for_each(|place| self.hold(settings, batch, topic, &rows.bytes, place));
         }
-        self.give(batch, topic, &raw)?;
+        let Some(last) = places.last() else { return Ok(()) };
+        let id = segment(batch, &rows.bytes);
+        let value_schema = batch.intern_schema(&self.columns.schema);
+        batch.records.reserve(places.len());
+        for place in places {
+            let raw = Raw { bytes: &rows.bytes, start: place.start, end: place.end };
+            let value = self.row(batch, raw, id)?;
+            batch.records.push(Record { topic, value_schema, value, ..Record::default() });
+        }
+        self.given += places.len() as u64;
+        // the batch ends here at the earliest: the last row says how far it goes
+        let last = Raw { bytes: &rows.bytes, start: last.start, end: last.end };
         if settings.mode.timestamp {
-            self.offset.timestamp = self.time_of(settings, &raw)?.or(self.offset.timestamp);
+            self.offset.timestamp = self.time_of(settings, last)?.or(self.offset.timestamp);
         }
         if let Some(column) = self.incrementing {
             let named = || BadRow::Number(self.columns.all[column].name.clone());
-            self.offset.incrementing = Some(self.number_of(&raw, column).ok_or_else(named)?);
+            self.offset.incrementing = Some(self.number_of(last, column).ok_or_else(named)?);
         }
         Ok(())
     }
 
+    /// Holds a row back, and gives out the one before.
+    fn hold(
+        &mut self,
+        settings: &Settings,
+        batch: &mut Batch,
+        topic: u32,
+        bytes: &Bytes,
+        place: &Range<u32>,
+    ) -> Result<(), BadRow> {
+        let time = self.time_of(settings, Raw { bytes, start: place.start, end: place.end })?;
+        let held = Held { bytes: bytes.clone(), place: place.clone(), time };
+        if let Some(before) = self.held.replace(held) {
+            self.give_held(batch, topic, &before)?;
+            if before.time != time {
+                self.offset.timestamp = before.time.or(self.offset.timestamp);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the record of a row that was held back.
+    fn give_held(&mut self, batch: &mut Batch, topic: u32, held: &Held) -> Result<(), BadRow> {
+        let id = segment(batch, &held.bytes);
+        let raw = Raw { bytes: &held.bytes, start: held.place.start, end: held.place.end };
+        let value = self.row(batch, raw, id)?;
+        let value_schema = batch.intern_schema(&self.columns.schema);
+        batch.records.push(Record { topic, value_schema, value, ..Record::default() });
+        self.given += 1;
+        Ok(())
+    }
+
     /// The first time of a row that is not null.
-    fn time_of(&self, settings: &Settings, raw: &Raw) -> Result<Option<i64>, BadRow> {
+    fn time_of(&self, settings: &Settings, raw: Raw<'_>) -> Result<Option<i64>, BadRow> {
         for column in &self.timestamps {
             let Some((_, bytes)) = cell(raw, *column)? else { continue };
             let planned = &self.columns.all[*column];
@@ -171,7 +224,7 @@ impl Pass {
         Ok(None)
     }
 
-    fn number_of(&self, raw: &Raw, column: usize) -> Option<i64> {
+    fn number_of(&self, raw: Raw<'_>, column: usize) -> Option<i64> {
         let (_, bytes) = cell(raw, column).ok()??;
         let mut scratch = Batch::default();
         match self.columns.all[column].decoder?.decode(&mut scratch, bytes, Span::default()).ok()? {
@@ -184,17 +237,7 @@ impl Pass {
         }
     }
 
-    /// Appends the record of a row.
-    fn give(&mut self, batch: &mut Batch, topic: u32, raw: &Raw) -> Result<(), BadRow> {
-        let id = segment(batch, &raw.bytes);
-        let value = self.row(batch, raw, id)?;
-        let value_schema = batch.intern_schema(&self.columns.schema);
-        batch.records.push(Record { topic, value_schema, value, ..Record::default() });
-        self.rows += 1;
-        Ok(())
-    }
-
-    fn row(&self, batch: &mut Batch, raw: &Raw, segment: u16) -> Result<Value, BadRow> {
+    fn row(&self, batch: &mut Batch, raw: Raw<'_>, segment: u16) -> Result<Value, BadRow> {
         let fields = self.columns.schema.fields.len();
         let start = batch.values.len();
         batch.values.resize(start + fields, Value::Null);
@@ -228,10 +271,10 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    fn new(raw: &'a Raw) -> Option<Cells<'a>> {
-        let (at, end) = (raw.place.start as usize, raw.place.end as usize);
+    fn new(raw: Raw<'a>) -> Option<Cells<'a>> {
+        let (at, end) = (raw.start as usize, raw.end as usize);
         let count = raw.bytes.get(at..end)?.first_chunk::<2>()?;
-        Some(Cells { bytes: &raw.bytes, at: at + 2, end, left: usize::from(u16::from_be_bytes(*count)) })
+        Some(Cells { bytes: raw.bytes, at: at + 2, end, left: usize::from(u16::from_be_bytes(*count)) })
     }
 
     /// Place and bytes of the next column, the inner `None` for NULL; the outer one if the row ends early.
@@ -248,7 +291,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-fn cell(raw: &Raw, column: usize) -> Result<Option<(u32, &[u8])>, BadRow> {
+fn cell(raw: Raw<'_>, column: usize) -> Result<Option<(u32, &[u8])>, BadRow> {
     let mut cells = Cells::new(raw).ok_or(BadRow::Misshapen)?;
     for _ in 0..column {
         cells.next_cell().ok_or(BadRow::Misshapen)?;

@@ -117,7 +117,7 @@ impl Running {
         match filled {
             Ok(false) => Ok(()),
             Ok(true) => {
-                let rows = pass.rows;
+                let rows = pass.given;
                 tracing::debug!(table = source.target.name(), rows, "read to the end");
                 source.due = Instant::now() + self.settings.poll_interval;
                 source.failures = 0;
