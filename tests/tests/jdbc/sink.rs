@@ -334,8 +334,8 @@ fn every_row_exactly_once() {
         "consumer.override.group.instance.id": name, "consumer.override.max.poll.records": "50", "consumer.override.fetch.max.bytes": "20000"});
     let connector = sink(&database, &name, &topic, &settings);
     let (mut total, mut interrupted) = (0, 0);
-    for round in 0..6 {
-        let rows: Vec<Row> = (total..total + 3000)
+    for round in 0..5 {
+        let rows: Vec<Row> = (total..total + 10_000)
             .map(|id| {
                 Row::new(
                     json!({"schema": {"type": "string"}, "payload": format!("key {id}")}),
@@ -345,18 +345,17 @@ fn every_row_exactly_once() {
             })
             .collect();
         produce(&topic, &rows);
-        total += 3000;
+        total += 10_000;
         let worker = Worker::aqueduct(std::slice::from_ref(&connector));
         // somewhere in the middle of it
         let before: i64 = database.ask("select count(*) from t").trim().parse().unwrap();
         wait_for(&format!("rows after {before}; {}", worker.log()), WAIT, || {
-            database.ask("select count(*) from t").trim().parse().unwrap_or(0)
-                > before + 200 * i64::from(round % 3)
+            database.ask("select count(*) from t").trim().parse().unwrap_or(0) > before
         });
         drop(worker); // kills it
         interrupted += i32::from(database.ask("select count(*) from t").trim() != total.to_string());
     }
-    assert!(interrupted > 1, "the worker was always done before it was killed");
+    assert!(interrupted > 0, "the worker was always done before it was killed");
     let worker = Worker::aqueduct(std::slice::from_ref(&connector));
     let expected = format!("{total}|{total}|{}", total - 1);
     let check = "select count(*), count(distinct id), max(id) from t";

@@ -1,20 +1,29 @@
-//! A batch in the order in which it has to be written: runs of rows of one plan, only the last row of each key.
+//! Batches in the order in which they have to be written: runs of rows of one plan, only the last row of each key.
 //!
 //! A row may join an earlier run of its plan as long as no later run has the same key; so shapes that alternate between
 //! partitions do not tear the batch apart.
 
 use std::sync::Arc;
 
-use aqueduct_engine::data::Value;
+use aqueduct_engine::data::{Batch, Record, Value};
 
 use super::fields::Action;
 use super::plan::{Plan, Unfit};
 
-/// A row's place in the batch, and its fields.
+/// A row's place in the batches that are written together, and its fields.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Placed {
+    pub(super) batch: u32,
     pub(super) record: u32,
     pub(super) value: Value,
+}
+
+impl Placed {
+    /// Its batch and its record.
+    pub(super) fn find(self, batches: &[Arc<Batch>]) -> Option<(&Batch, &Record)> {
+        let batch = batches.get(self.batch as usize)?;
+        Some((batch, batch.records.get(self.record as usize)?))
+    }
 }
 
 /// Rows that are written by one plan.
@@ -262,7 +271,7 @@ mod tests {
             ];
             let mut grouping = Grouping::default();
             for (record, (key, plan)) in steps.iter().enumerate() {
-                let row = Placed { record: record as u32, value: Value::Int32(i32::from(*key)) };
+                let row = Placed { batch: 0, record: record as u32, value: Value::Int32(i32::from(*key)) };
                 grouping.push_keyed(&plans[*plan], row, true, |out| { out.push(*key); Ok(()) }).unwrap();
             }
             let runs = grouping.take_runs();
@@ -287,7 +296,7 @@ mod tests {
         let mut grouping = Grouping::default();
         for key in 0..3000_u32 {
             let plan = if key % 2 == 0 { &a } else { &b };
-            let row = Placed { record: key, value: Value::Null };
+            let row = Placed { batch: 0, record: key, value: Value::Null };
             grouping
                 .push_keyed(plan, row, true, |out| {
                     out.extend_from_slice(&key.to_be_bytes());
@@ -304,7 +313,7 @@ mod tests {
         let (write, empty) = (plan(0, Action::Write), plan(1, Action::Truncate));
         let mut grouping = Grouping::default();
         for record in 0..2 {
-            let row = Placed { record, value: Value::Null };
+            let row = Placed { batch: 0, record, value: Value::Null };
             grouping.push_keyed(&write, row, true, |_| Ok(())).unwrap();
             grouping.truncate(&empty);
         }

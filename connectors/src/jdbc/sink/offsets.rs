@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aqueduct_engine::connector::TopicPartition;
 use aqueduct_engine::data::{Batch, RecordState};
@@ -86,10 +87,10 @@ impl Offsets {
         Ok(())
     }
 
-    /// Statements that move the offsets on behind all records of the batch; they fail if somebody else has moved them.
-    pub(super) fn statements(&self, batch: &Batch) -> Vec<String> {
+    /// Statements that move the offsets on behind all records of the batches; they fail if somebody else has moved them.
+    pub(super) fn statements(&self, batches: &[Arc<Batch>]) -> Vec<String> {
         let (mut moved, mut new) = (Vec::new(), Vec::new());
-        for (partition, next) in ends(batch) {
+        for (partition, next) in ends(batches) {
             match self.stored.get(&partition).copied().flatten() {
                 Some(stored) if stored >= next => {}
                 Some(stored) => moved.push((partition, stored, next)),
@@ -141,23 +142,34 @@ impl Offsets {
         matches!(error.code.as_str(), "22012" | "23505")
     }
 
-    /// The transaction of the batch is committed.
-    pub(super) fn committed(&mut self, batch: &Batch) {
-        for (partition, next) in ends(batch) {
+    /// The transaction of the batches is committed.
+    pub(super) fn committed(&mut self, batches: &[Arc<Batch>]) {
+        for (partition, next) in ends(batches) {
             let stored = self.stored.entry(partition).or_default();
             *stored = Some(stored.unwrap_or(0).max(next));
         }
     }
 }
 
-/// Partitions of a batch.
-pub(super) fn partitions(batch: &Batch) -> impl Iterator<Item = TopicPartition> + '_ {
-    ends(batch).into_iter().map(|(partition, _)| partition)
+/// Partitions of batches.
+pub(super) fn partitions(batches: &[Arc<Batch>]) -> impl Iterator<Item = TopicPartition> + '_ {
+    ends(batches).into_iter().map(|(partition, _)| partition)
 }
 
-/// Where each partition goes on after the batch. Records that were dropped on their way here do not count: they may be of
+/// Where each partition goes on after the batches. Records that were dropped on their way here do not count: they may be of
 /// partitions that were taken away.
-fn ends(batch: &Batch) -> Vec<(TopicPartition, i64)> {
+fn ends(batches: &[Arc<Batch>]) -> Vec<(TopicPartition, i64)> {
+    let mut all: Vec<(TopicPartition, i64)> = Vec::new();
+    for (partition, next) in batches.iter().flat_map(|batch| ends_of(batch)) {
+        match all.iter_mut().find(|(known, _)| *known == partition) {
+            Some((_, last)) => *last = (*last).max(next),
+            None => all.push((partition, next)),
+        }
+    }
+    all
+}
+
+fn ends_of(batch: &Batch) -> Vec<(TopicPartition, i64)> {
     let mut ends: Vec<(u32, i32, i64)> = Vec::new();
     for record in batch.records.iter().filter(|record| record.state != RecordState::Dropped) {
         let origin = record.origin;
@@ -186,6 +198,7 @@ mod tests {
         for (partition, offset) in [(0, 7), (1, 3), (0, 9)] {
             batch.records.push(Record { origin: Origin { topic, partition, offset }, ..Record::default() });
         }
+        let batch = [Arc::new(batch)];
         let mut offsets = Offsets::new("c", "s.offsets");
         let part = |partition| TopicPartition::new("it's", partition);
         offsets.stored.insert(part(0), Some(5));

@@ -185,8 +185,7 @@ impl Plan {
     pub(super) fn put_array(
         &self,
         column: usize,
-        batch: &Batch,
-        rows: &[(&Record, Value)],
+        rows: &[(&Batch, &Record, Value)],
         out: &mut Vec<u8>,
     ) -> Result<(), (usize, Unfit)> {
         let planned = &self.columns[column];
@@ -196,7 +195,7 @@ impl Plan {
             for word in [1_u32, 1, planned.element, rows.len() as u32, 1] {
                 out.extend_from_slice(&word.to_be_bytes());
             }
-            for (place, (record, value)) in rows.iter().enumerate() {
+            for (place, (batch, record, value)) in rows.iter().enumerate() {
                 if let Err(why) = planned.put(batch, record, *value, out) {
                     failed = Err((place, Unfit { column, why }));
                     break;

@@ -1,6 +1,7 @@
 //! A connection with the statements that it knows, and runs of rows as units of a flight.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use aqueduct_engine::data::{Batch, Record, Value};
 
@@ -13,10 +14,10 @@ use crate::postgres::{Flight, Outcome, PgError, ServerError, Wire};
 const COPY_END: [u8; 2] = [0xFF, 0xFF];
 const COPY_START: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
-/// A row that cannot be encoded, by its place in the batch.
+/// A row that cannot be encoded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UnfitRow {
-    pub(super) record: u32,
+    pub(super) row: Placed,
     pub(super) unfit: Unfit,
 }
 
@@ -58,25 +59,37 @@ impl Session {
     }
 
     /// Rows of a run, by COPY or in statements of `most` rows.
-    pub(super) fn run(&mut self, batch: &Batch, run: &Run, most: usize, copy: bool) -> Result<(), UnfitRow> {
+    pub(super) fn run(
+        &mut self,
+        batches: &[Arc<Batch>],
+        run: &Run,
+        most: usize,
+        copy: bool,
+    ) -> Result<(), UnfitRow> {
         if run.plan.action == Action::Truncate {
             self.flight.query(&run.plan.sql);
             return Ok(());
         }
         match &run.plan.copy {
-            Some(sql) if copy => self.copy(batch, &run.plan, sql, &run.rows),
-            _ => run.rows.chunks(most).try_for_each(|rows| self.rows(batch, &run.plan, rows)),
+            Some(sql) if copy => self.copy(batches, &run.plan, sql, &run.rows),
+            _ => run.rows.chunks(most).try_for_each(|rows| self.rows(batches, &run.plan, rows)),
         }
     }
 
-    fn copy(&mut self, batch: &Batch, plan: &Plan, sql: &str, rows: &[Placed]) -> Result<(), UnfitRow> {
+    fn copy(
+        &mut self,
+        batches: &[Arc<Batch>],
+        plan: &Plan,
+        sql: &str,
+        rows: &[Placed],
+    ) -> Result<(), UnfitRow> {
         let mut failed = Ok(());
         self.flight.copy_in(sql, |copy| {
             copy.part(|out| out.extend_from_slice(COPY_START));
             for row in rows {
-                let Some(record) = batch.records.get(row.record as usize) else { continue };
+                let Some((batch, record)) = row.find(batches) else { continue };
                 if let Err(unfit) = copy.part(|out| plan.put_row(batch, record, row.value, out)) {
-                    failed = Err(UnfitRow { record: row.record, unfit });
+                    failed = Err(UnfitRow { row: *row, unfit });
                     break;
                 }
             }
@@ -86,7 +99,12 @@ impl Session {
     }
 
     /// One statement with an array per column.
-    pub(super) fn rows(&mut self, batch: &Batch, plan: &Plan, rows: &[Placed]) -> Result<(), UnfitRow> {
+    pub(super) fn rows(
+        &mut self,
+        batches: &[Arc<Batch>],
+        plan: &Plan,
+        rows: &[Placed],
+    ) -> Result<(), UnfitRow> {
         let known = self.prepared.get(&plan.number).cloned();
         let pending = || self.preparing.iter().find(|(number, _)| *number == plan.number);
         let name = match known.or_else(|| pending().map(|(_, name)| name.clone())) {
@@ -100,14 +118,12 @@ impl Session {
             }
         };
         let mut failed = Ok(());
-        let places: Vec<(&Record, Value)> = rows
-            .iter()
-            .filter_map(|row| Some((batch.records.get(row.record as usize)?, row.value)))
-            .collect();
+        let place = |row: &Placed| row.find(batches).map(|(batch, record)| (batch, record, row.value));
+        let places: Vec<(&Batch, &Record, Value)> = rows.iter().filter_map(place).collect();
         self.flight.execute(&name, plan.columns.len(), |out| {
             for column in 0..plan.columns.len() {
-                if let Err((place, unfit)) = plan.put_array(column, batch, &places, out) {
-                    failed = Err(UnfitRow { record: rows[place].record, unfit });
+                if let Err((place, unfit)) = plan.put_array(column, &places, out) {
+                    failed = Err(UnfitRow { row: rows[place], unfit });
                     return;
                 }
             }

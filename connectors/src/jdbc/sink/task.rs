@@ -18,6 +18,11 @@ use super::writer::Writer;
 /// How long a batch under way may take when the task ends.
 const STOP: Duration = Duration::from_secs(5);
 
+/// Batches that wait to be written, each of `max.poll.records` at most.
+const QUEUED_BATCHES: usize = 16;
+/// Rows from which on no further batch is added to a transaction.
+const TOGETHER_ROWS: usize = 10_000;
+
 type Outcome = Result<PutOutcome, ConnectError>;
 type Stored = Result<Vec<(TopicPartition, i64)>, ConnectError>;
 
@@ -47,24 +52,66 @@ impl JdbcSinkTask {
     }
 }
 
+/// Writes what waits, as much as there is in one transaction: so small batches cost no commit each.
 async fn work(mut writer: Writer, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(job) = jobs.recv().await {
+    let mut next = None;
+    loop {
+        let job = match next.take() {
+            Some(job) => job,
+            None => match jobs.recv().await {
+                Some(job) => job,
+                None => return,
+            },
+        };
         match job {
             Job::Write(batch, tell) => {
-                let outcome = writer.write(&batch).await;
-                // the worker uses the batch again once it is its only owner
-                drop(batch);
-                let outcome = outcome.map(|failed| PutOutcome { durability: Durability::Durable, failed });
-                // what comes after a batch that could not be written must not be written either
-                let ended = outcome.is_err();
-                let _ = tell.send(outcome);
-                if ended {
+                let mut rows = batch.records.len();
+                let (mut batches, mut waiting) = (vec![batch], vec![tell]);
+                while rows < TOGETHER_ROWS && next.is_none() {
+                    match jobs.try_recv() {
+                        Ok(Job::Write(batch, tell)) => {
+                            rows += batch.records.len();
+                            batches.push(batch);
+                            waiting.push(tell);
+                        }
+                        Ok(other) => next = Some(other),
+                        Err(_) => break,
+                    }
+                }
+                if !write(&mut writer, batches, waiting).await {
                     return;
                 }
             }
             Job::Open(partitions, tell) => {
                 let _ = tell.send(writer.opened(&partitions).await);
             }
+        }
+    }
+}
+
+/// Writes batches and tells what became of them. False after a failure: what comes after a batch that could not be written
+/// must not be written either.
+async fn write(
+    writer: &mut Writer,
+    batches: Vec<Arc<Batch>>,
+    waiting: Vec<oneshot::Sender<Outcome>>,
+) -> bool {
+    let outcome = writer.write(&batches).await;
+    // the worker uses a batch again once it is its only owner
+    drop(batches);
+    let mut waiting = waiting.into_iter();
+    match outcome {
+        Ok(failed) => {
+            for (tell, failed) in waiting.zip(failed) {
+                let _ = tell.send(Ok(PutOutcome { durability: Durability::Durable, failed }));
+            }
+            true
+        }
+        Err(error) => {
+            if let Some(first) = waiting.next() {
+                let _ = first.send(Err(error));
+            }
+            false
         }
     }
 }
@@ -79,8 +126,7 @@ impl SinkTask for JdbcSinkTask {
             let settings = (self.read)(config).map_err(|error| ConnectError::fatal(error.message))?;
             let settings = Arc::new(settings);
             self.positions = Some(context.positions.clone());
-            // one batch is written while the next one waits to be
-            let (sender, jobs) = mpsc::channel(1);
+            let (sender, jobs) = mpsc::channel(QUEUED_BATCHES);
             let writer = tokio::spawn(work(Writer::new(settings, context), jobs));
             self.running = Some((sender, writer));
             Ok(())

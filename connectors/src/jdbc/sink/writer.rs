@@ -1,4 +1,4 @@
-//! A batch into the database: one transaction, sent in one go; and what is done when it fails.
+//! Batches into the database: one transaction, sent in one go; and what is done when it fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::group::{Grouping, Placed, Run};
 use super::offsets::{self, Offsets};
 use super::plan::Plan;
 use super::plans::{Planned, Plans};
-use super::session::Session;
+use super::session::{Session, UnfitRow};
 use super::trouble::{self, Meaning, Trouble};
 use crate::jdbc::connection::with_causes;
 use crate::postgres::{PgError, ServerError};
@@ -28,21 +28,22 @@ pub(super) struct Writer {
     plans: Plans,
     grouping: Grouping,
     offsets: Option<Offsets>,
-    /// Plans of the batch under way by topic, schemas and action.
+    /// Plans of the batches under way by topic, schemas and action.
     shapes: Vec<(Shape, Planned)>,
 }
 
 /// What a record's plan depends on, as numbers of its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
+    batch: u32,
     topic: u32,
     key_schema: u32,
     row_schema: RowSchema,
     action: Action,
 }
 
-/// Records that are out, and why.
-type Bad = BTreeMap<u32, String>;
+/// Records that are out by batch and place, and why.
+type Bad = BTreeMap<(u32, u32), String>;
 
 impl From<PgError> for Trouble {
     fn from(error: PgError) -> Trouble {
@@ -93,14 +94,17 @@ impl Writer {
         Ok(partitions.iter().map(next).filter(|(_, next)| *next > 0).collect())
     }
 
-    /// Writes the batch; gives the records that the database does not take.
-    pub(super) async fn write(&mut self, batch: &Batch) -> Result<Vec<FailedRecord>, ConnectError> {
+    /// Writes batches in one transaction; gives for each the records that the database does not take.
+    pub(super) async fn write(
+        &mut self,
+        batches: &[Arc<Batch>],
+    ) -> Result<Vec<Vec<FailedRecord>>, ConnectError> {
         let mut bad = Bad::new();
         let (mut tries, mut stale, mut copy) = (0, false, true);
         self.plans.forget_refused();
         for _ in 0..MAX_ROUNDS {
-            match self.attempt(batch, &mut bad, copy).await {
-                Ok(()) => return Ok(failed(bad)),
+            match self.attempt(batches, &mut bad, copy).await {
+                Ok(()) => return Ok(failed(bad, batches.len())),
                 Err(Trouble::Found) => {}
                 Err(Trouble::Lost(error)) => self.after_loss(error, &mut tries).await?,
                 Err(Trouble::Again(error)) => {
@@ -181,16 +185,16 @@ impl Writer {
         Ok(())
     }
 
-    async fn attempt(&mut self, batch: &Batch, bad: &mut Bad, copy: bool) -> Result<(), Trouble> {
+    async fn attempt(&mut self, batches: &[Arc<Batch>], bad: &mut Bad, copy: bool) -> Result<(), Trouble> {
         self.connect().await?;
         let Some(session) = &mut self.session else { return Ok(()) };
         if let Some(offsets) = &mut self.offsets {
-            offsets.load(&mut session.wire, offsets::partitions(batch)).await?;
+            offsets.load(&mut session.wire, offsets::partitions(batches)).await?;
         }
-        self.group(batch, bad).await?;
+        self.group(batches, bad).await?;
         let runs = self.grouping.take_runs();
         let Some(session) = &mut self.session else { return Ok(()) };
-        let moves = self.offsets.as_ref().map(|offsets| offsets.statements(batch)).unwrap_or_default();
+        let moves = self.offsets.as_ref().map(|offsets| offsets.statements(batches)).unwrap_or_default();
         if runs.is_empty() && moves.is_empty() {
             return Ok(());
         }
@@ -201,10 +205,10 @@ impl Writer {
         }
         let first = session.units();
         for run in &runs {
-            if let Err(row) = session.run(batch, run, self.settings.batch_size, copy) {
-                let record = &batch.records[row.record as usize];
-                let why = trouble::unfit(batch, record, &run.plan, row.unfit);
-                return Err(self.exclude(bad, row.record, why));
+            if let Err(UnfitRow { row, unfit }) = session.run(batches, run, self.settings.batch_size, copy) {
+                let Some((batch, record)) = row.find(batches) else { continue };
+                let why = trouble::unfit(batch, record, &run.plan, unfit);
+                return Err(self.exclude(bad, (row.batch, row.record), why));
             }
         }
         session.query("COMMIT");
@@ -212,7 +216,7 @@ impl Writer {
         let error = outcomes.iter().enumerate().find_map(|(at, outcome)| Some((at, outcome.as_ref().err()?)));
         let Some((at, error)) = error else {
             if let Some(offsets) = &mut self.offsets {
-                offsets.committed(batch);
+                offsets.committed(batches);
             }
             tracing::trace!(runs = runs.len(), bytes, "batch is written");
             return Ok(());
@@ -227,12 +231,12 @@ impl Writer {
         match trouble::meaning(&error) {
             Meaning::Again => Err(Trouble::Again(error)),
             Meaning::Stale => Err(Trouble::Stale(error)),
-            Meaning::Row => self.search(batch, &runs, bad, error).await,
+            Meaning::Row => self.search(batches, &runs, bad, error).await,
         }
     }
 
     /// Takes a record out; fatal where bad records are not tolerated.
-    fn exclude(&self, bad: &mut Bad, record: u32, why: String) -> Trouble {
+    fn exclude(&self, bad: &mut Bad, record: (u32, u32), why: String) -> Trouble {
         if self.settings.tolerant {
             bad.insert(record, why);
             Trouble::Found
@@ -241,13 +245,20 @@ impl Writer {
         }
     }
 
-    /// Sorts the batch into runs. Records without a way to their table are bad.
-    async fn group(&mut self, batch: &Batch, bad: &mut Bad) -> Result<(), Trouble> {
+    /// Sorts the batches into runs. Records without a way to their table are bad.
+    async fn group(&mut self, batches: &[Arc<Batch>], bad: &mut Bad) -> Result<(), Trouble> {
         self.grouping.clear();
         self.shapes.clear();
+        for (number, batch) in batches.iter().enumerate() {
+            self.group_one(number as u32, batch, bad).await?;
+        }
+        Ok(())
+    }
+
+    async fn group_one(&mut self, number: u32, batch: &Batch, bad: &mut Bad) -> Result<(), Trouble> {
         let mut stored: Option<(u32, i32, i64)> = None;
         for (index, record) in batch.records.iter().enumerate() {
-            let place = index as u32;
+            let place = (number, index as u32);
             if record.state != RecordState::Live || bad.contains_key(&place) {
                 continue;
             }
@@ -284,18 +295,19 @@ impl Writer {
     async fn place(
         &mut self,
         batch: &Batch,
-        place: u32,
+        at: (u32, u32),
         record: &Record,
         row: &Row,
     ) -> Result<Result<(), String>, Trouble> {
         let shape = Shape {
+            batch: at.0,
             topic: record.topic,
             key_schema: record.key_schema,
             row_schema: row.schema,
             action: row.action,
         };
-        let at = match self.shapes.iter().position(|(known, _)| *known == shape) {
-            Some(at) => at,
+        let known = match self.shapes.iter().rposition(|(known, _)| *known == shape) {
+            Some(known) => known,
             None => {
                 let Some(session) = &mut self.session else { return Ok(Ok(())) };
                 let planned = self.plans.get(&mut session.wire, &self.settings, batch, record, row).await;
@@ -309,12 +321,12 @@ impl Writer {
                 self.shapes.len() - 1
             }
         };
-        let plan = match &self.shapes[at].1 {
+        let plan = match &self.shapes[known].1 {
             Planned::Plan(plan) => plan,
             Planned::Nothing => return Ok(Ok(())),
             Planned::Refused(why) => return Ok(Err(trouble::unplanned(batch, record, why))),
         };
-        let placed = Placed { record: place, value: row.value };
+        let placed = Placed { batch: at.0, record: at.1, value: row.value };
         let plain_insert = self.settings.insert_mode == InsertMode::Insert;
         if row.action == Action::Truncate {
             self.grouping.truncate(plan);
@@ -332,7 +344,7 @@ impl Writer {
     /// Finds the rows that the server refuses: every run in a transaction that is rolled back, halved where it fails.
     async fn search(
         &mut self,
-        batch: &Batch,
+        batches: &[Arc<Batch>],
         runs: &[Run],
         bad: &mut Bad,
         error: ServerError,
@@ -349,17 +361,18 @@ impl Writer {
             for run in runs {
                 let mut open: Vec<&[Placed]> = vec![&run.rows];
                 while let Some(rows) = open.pop() {
-                    let Some(error) = savepoint(session, batch, run, rows).await? else { continue };
+                    let Some(error) = savepoint(session, batches, run, rows).await? else { continue };
                     match trouble::meaning(&error) {
                         Meaning::Row => {}
                         Meaning::Again => return Err(rolled_back(session, Trouble::Again(error)).await?),
                         Meaning::Stale => return Err(rolled_back(session, Trouble::Stale(error)).await?),
                     }
                     if let [row] = rows {
-                        let record = &batch.records[row.record as usize];
+                        let Some((batch, record)) = row.find(batches) else { continue };
                         let why = trouble::refused(batch, record, &run.plan, &error);
-                        first.get_or_insert(row.record);
-                        bad.insert(row.record, why);
+                        let place = (row.batch, row.record);
+                        first.get_or_insert(place);
+                        bad.insert(place, why);
                         if !self.settings.tolerant {
                             break;
                         }
@@ -389,7 +402,7 @@ impl Writer {
 /// Runs rows in a savepoint of their own; gives the server's error after which nothing of them is left.
 async fn savepoint(
     session: &mut Session,
-    batch: &Batch,
+    batches: &[Arc<Batch>],
     run: &Run,
     rows: &[Placed],
 ) -> Result<Option<ServerError>, PgError> {
@@ -398,7 +411,7 @@ async fn savepoint(
     let unit = session.units();
     if run.plan.action == Action::Truncate {
         session.query(&run.plan.sql);
-    } else if session.rows(batch, &run.plan, rows).is_err() {
+    } else if session.rows(batches, &run.plan, rows).is_err() {
         return Ok(None); // was encoded before: cannot be
     }
     let outcomes = session.fly().await?;
@@ -422,10 +435,15 @@ fn brief(error: &ServerError) -> String {
     trouble::brief(error)
 }
 
-fn failed(bad: Bad) -> Vec<FailedRecord> {
-    let record = |(record, why): (u32, String)| FailedRecord {
-        record: record as usize,
-        error: RecordError::data(Stage::TaskPut, why),
-    };
-    bad.into_iter().map(record).collect()
+fn failed(bad: Bad, batches: usize) -> Vec<Vec<FailedRecord>> {
+    let mut failed: Vec<Vec<FailedRecord>> = (0..batches).map(|_| Vec::new()).collect();
+    for ((batch, record), why) in bad {
+        if let Some(failed) = failed.get_mut(batch as usize) {
+            failed.push(FailedRecord {
+                record: record as usize,
+                error: RecordError::data(Stage::TaskPut, why),
+            });
+        }
+    }
+    failed
 }
