@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Aqueduct, env, free_port, kcat, run, tool, wait_for};
+use crate::{Aqueduct, HttpAnswer, env, free_port, kcat, run, tool, wait_for};
 
 #[derive(Debug)]
 enum Process {
@@ -109,6 +109,12 @@ impl Worker {
             }
             None => {}
         }
+    }
+
+    /// An answer of its REST API.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> HttpAnswer {
+        crate::http(self.port, method, path, &[], body.map(Value::to_string).as_deref())
     }
 
     /// The body of the answer to a PUT.

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use aqueduct_tests::wait_for;
+use aqueduct_tests::{Database, Worker, records, repository, unique, wait_for};
 use serde_json::{Value, json};
-use support::{KINDS, OwnSearch, Search, WAIT, Worker, header, produce, records, sink, topic};
+use support::{KINDS, OwnSearch, Search, WAIT, failure, header, metric, produce, sink, task, topic};
 
 /// `count` lines of a key and a document each.
 fn lines(count: usize) -> String {
@@ -26,7 +26,7 @@ fn documents_tombstones_and_replays_on_every_server() {
         produce(&topic, &lines(3000), &[]);
         let settings = json!({"behavior.on.null.values": "delete", "connection.compression": "true"});
         let first = format!("{topic}-sink");
-        let worker = Worker::start(&[sink(&first, search, &topic, &settings)]);
+        let worker = Worker::aqueduct(&[sink(&first, search, &topic, &settings)]);
         search.wait_for_count(&topic, 3000, &worker);
         let document = search.document(&topic, "k7").unwrap();
         assert_eq!(document["_source"], json!({"n": 7, "text": "some text é 7"}));
@@ -34,16 +34,16 @@ fn documents_tombstones_and_replays_on_every_server() {
         produce(&topic, "k7\t\nk8\t{\"n\":-8}\n", &[]);
         search.wait_for_count(&topic, 2999, &worker);
         wait_for("the change of k8", WAIT, || search.document(&topic, "k8").unwrap()["_version"] == 3001);
-        assert_eq!(worker.metric("aqueduct_search_stale_versions_total", &first), 0);
+        assert_eq!(metric(&worker, "aqueduct_search_stale_versions_total", &first), 0);
         worker.stop();
 
         // another connector reads everything again: nothing changes, old versions are counted
         let before = search.all(&topic);
         let second = format!("{topic}-again");
-        let worker = Worker::start(&[sink(&second, search, &topic, &settings)]);
-        let stale = || worker.metric("aqueduct_search_stale_versions_total", &second);
+        let worker = Worker::aqueduct(&[sink(&second, search, &topic, &settings)]);
+        let stale = || metric(&worker, "aqueduct_search_stale_versions_total", &second);
         wait_for("the replay", WAIT, || stale() >= 3001);
-        assert_eq!(worker.task(&second).0, "RUNNING", "{}", worker.log());
+        assert_eq!(task(&worker, &second).0, "RUNNING", "{}", worker.log());
         let sorted = |mut documents: Vec<(String, Value)>| {
             documents.sort_by(|a, b| a.0.cmp(&b.0));
             documents
@@ -68,7 +68,7 @@ fn upserts_merge_in_order() {
             "write.method": "UPSERT", "behavior.on.null.values": "delete", "batch.size": "100", "max.retries": "20",
         });
         let name = format!("{topic}-sink");
-        let worker = Worker::start(&[sink(&name, search, &topic, &settings)]);
+        let worker = Worker::aqueduct(&[sink(&name, search, &topic, &settings)]);
         wait_for(&format!("the last document; log: {}", worker.log()), WAIT, || {
             search.document(&topic, "b").is_some_and(|found| found["_source"] == json!({"y": 2}))
         });
@@ -104,7 +104,7 @@ fn mappings_come_from_schemas() {
         "schema.ignore": "false", "key.ignore": "true", "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         "value.converter.schemas.enable": "true",
     });
-    let worker = Worker::start(&[sink(&format!("{topic}-sink"), search, &topic, &settings)]);
+    let worker = Worker::aqueduct(&[sink(&format!("{topic}-sink"), search, &topic, &settings)]);
     search.wait_for_count(&topic, 1, &worker);
     let document = search.document(&topic, &format!("{topic}%2B0%2B0")).unwrap();
     let expected = json!({"id": 1, "name": "é", "price": 12.34, "at": 1_700_000_000_123_i64, "raw": "AQID", "tags": {"x": 1}});
@@ -139,7 +139,7 @@ fn refused_documents_go_to_the_dead_letter_queue_with_the_reason() {
             "errors.deadletterqueue.topic.name": letters, "errors.deadletterqueue.context.headers.enable": "true",
         });
         let name = format!("{topic}-sink");
-        let worker = Worker::start(&[sink(&name, search, &topic, &settings)]);
+        let worker = Worker::aqueduct(&[sink(&name, search, &topic, &settings)]);
         search.wait_for_count(&topic, 2, &worker);
         wait_for(&format!("four dead letters; log: {}", worker.log()), WAIT, || records(&letters).len() == 4);
         let mut reasons: HashMap<String, String> = HashMap::new();
@@ -157,7 +157,7 @@ fn refused_documents_go_to_the_dead_letter_queue_with_the_reason() {
         assert!(reasons[&long].contains("600 bytes"), "{kind}: {reasons:?}");
         assert!(reasons["list"].contains("no JSON object"), "{kind}: {reasons:?}");
         assert!(reasons["huge"].contains("word"), "{kind}: {reasons:?}");
-        assert_eq!(worker.task(&name).0, "RUNNING");
+        assert_eq!(task(&worker, &name).0, "RUNNING");
         worker.stop();
     }
 }
@@ -170,13 +170,13 @@ fn without_tolerance_a_refused_document_fails_the_task_and_is_read_again() {
     produce(&topic, "a\t{\"n\":1}\nb\t{\"n\":\"word\"}\nc\t{\"n\":2}\n", &[]);
     let name = format!("{topic}-sink");
     let connector = sink(&name, search, &topic, &json!({}));
-    let worker = Worker::start(std::slice::from_ref(&connector));
-    let trace = worker.failure(&name);
+    let worker = Worker::aqueduct(std::slice::from_ref(&connector));
+    let trace = failure(&worker, &name);
     assert!(trace.contains("offset=1") && trace.contains("failed to parse field [n]"), "{trace}");
     assert!(!trace.contains("word'"), "{trace}");
     // once the index can take it, a restart goes on where it stopped
     search.json("DELETE", &format!("/{topic}"), None);
-    assert_eq!(worker.ask("POST", &format!("/connectors/{name}/tasks/0/restart")).status, 204);
+    assert_eq!(worker.ask("POST", &format!("/connectors/{name}/tasks/0/restart"), None).status, 204);
     wait_for("the others", WAIT, || search.document(&topic, "a").is_some());
     worker.stop();
 }
@@ -189,14 +189,14 @@ fn a_read_only_index_is_waited_for() {
         produce(&topic, &lines(50), &[]);
         let name = format!("{topic}-sink");
         let settings = json!({"max.retries": "50", "retry.backoff.ms": "20"});
-        let worker = Worker::start(&[sink(&name, search, &topic, &settings)]);
+        let worker = Worker::aqueduct(&[sink(&name, search, &topic, &settings)]);
         wait_for(&format!("retries; log: {}", worker.log()), WAIT, || {
-            worker.metric("aqueduct_search_retries_total", &name) > 1
+            metric(&worker, "aqueduct_search_retries_total", &name) > 1
         });
         assert_eq!(search.count(&topic), 0);
         search.json("PUT", &format!("/{topic}/_settings"), Some(&json!({"index.blocks.write": false})));
         search.wait_for_count(&topic, 50, &worker);
-        assert_eq!(worker.task(&name).0, "RUNNING");
+        assert_eq!(task(&worker, &name).0, "RUNNING");
         worker.stop();
     }
 }
@@ -209,14 +209,15 @@ fn missing_targets_and_wrong_settings_are_told() {
     let settings = json!({
         "external.resource.usage": "INDEX", "topic.to.external.resource.mapping": format!("{topic}:no-such-index"),
     });
-    let worker = Worker::start(&[sink(&name, search, &topic, &settings)]);
-    let trace = worker.failure(&name);
+    let worker = Worker::aqueduct(&[sink(&name, search, &topic, &settings)]);
+    let trace = failure(&worker, &name);
     assert!(trace.contains("'no-such-index' does not exist"), "{trace}");
     let class = "io.confluent.connect.elasticsearch.ElasticsearchSinkConnector";
     let config = json!({
         "connector.class": class, "name": "x", "topics": "t", "connection.url": "http://h", "batch.size": "9000",
     });
-    let report = worker.validate(class, &config);
+    let path = format!("/connector-plugins/{class}/config/validate");
+    let report: Value = serde_json::from_str(&worker.put(&path, &config)).unwrap();
     let errors = |key: &str| {
         let configs = report["configs"].as_array().unwrap();
         let found = configs.iter().find(|config| config["value"]["name"] == key).unwrap();
@@ -234,7 +235,7 @@ fn data_streams() {
         "connector.class": "io.aiven.kafka.connect.opensearch.OpensearchSinkConnector",
         "data.stream.enabled": "true", "data.stream.prefix": "test",
     });
-    let worker = Worker::start(&[sink(&format!("{topic}-sink"), search, &topic, &settings)]);
+    let worker = Worker::aqueduct(&[sink(&format!("{topic}-sink"), search, &topic, &settings)]);
     let stream = format!("test-{topic}");
     search.wait_for_count(&stream, 2, &worker);
     let found = search.all(&stream);
@@ -245,6 +246,68 @@ fn data_streams() {
     worker.stop();
 }
 
+/// An example's file with these texts in place of others.
+fn example(file: &str, replace: &[(&str, &str)]) -> Value {
+    let path = repository().join("examples/postgres-to-elasticsearch").join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = replace.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{file} has no {from}");
+        text.replace(from, to)
+    });
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn the_example_keeps_an_index_like_its_table() {
+    let (search, database) = (Search::of(KINDS[0]), Database::shared("search"));
+    // names that only this run has, in place of the example's
+    let name = unique("shop").replace('-', "_");
+    let url = search.url();
+    let source = example(
+        "source.json",
+        &[
+            ("\"shop-source\"", &format!("\"{name}-source\"")),
+            ("\"localhost\"", "\"127.0.0.1\""),
+            ("\"5432\"", &format!("\"{}\"", database.port())),
+            ("dbname\": \"shop\"", &format!("dbname\": \"{}\"", database.database())),
+            ("\"slot.name\": \"shop\"", &format!("\"slot.name\": \"{name}\"")),
+            ("\"publication.name\": \"shop\"", &format!("\"publication.name\": \"{name}\"")),
+            ("\"topic.prefix\": \"shop\"", &format!("\"topic.prefix\": \"{name}\"")),
+        ],
+    );
+    let index = format!("{name}_products");
+    let sink = example(
+        "sink.json",
+        &[
+            ("\"shop-sink\"", &format!("\"{name}-sink\"")),
+            ("shop.public.products", &format!("{name}.public.products")),
+            ("shop[.]", &format!("{name}[.]")),
+            ("\"$1\"", &format!("\"{name}_$1\"")),
+            ("http://localhost:9200", &url),
+        ],
+    );
+    database.sql("create table products (id int primary key, name text, price numeric(10,2), stock int)");
+    database.sql("insert into products values (1, 'tea', 3.20, 12), (2, 'coffee', 5.40, 7)");
+    let worker = Worker::aqueduct(&[source, sink]);
+    search.wait_for_count(&index, 2, &worker);
+    assert_eq!(
+        search.document(&index, "1").unwrap()["_source"],
+        json!({"id": 1, "name": "tea", "price": 3.2, "stock": 12})
+    );
+    database.sql("update products set stock = 11 where id = 1; delete from products where id = 2; insert into products values (3, 'salt', 0.5, null)");
+    wait_for(&format!("the changes; log: {}", worker.log()), WAIT, || {
+        search.document(&index, "3").is_some() && search.document(&index, "2").is_none()
+    });
+    assert_eq!(search.document(&index, "1").unwrap()["_source"]["stock"], 11);
+    let mapping = search.json("GET", &format!("/{index}/_mapping"), None);
+    let properties = &mapping[index.as_str()]["mappings"]["properties"];
+    assert_eq!(
+        (&properties["price"]["type"], &properties["id"]["type"]),
+        (&json!("double"), &json!("integer"))
+    );
+    worker.stop();
+}
+
 #[test]
 fn versions_come_from_a_header() {
     let (search, topic) = (Search::of(KINDS[0]), topic("search-header"));
@@ -252,7 +315,7 @@ fn versions_come_from_a_header() {
     produce(&topic, "k\t{\"n\":2}\n", &["-H", "v=400"]);
     produce(&topic, "l\t{\"n\":3}\n", &["-H", "v=7"]);
     let settings = json!({"external.version.header": "v"});
-    let worker = Worker::start(&[sink(&format!("{topic}-sink"), search, &topic, &settings)]);
+    let worker = Worker::aqueduct(&[sink(&format!("{topic}-sink"), search, &topic, &settings)]);
     search.wait_for_count(&topic, 2, &worker);
     let document = search.document(&topic, "k").unwrap();
     assert_eq!((&document["_version"], &document["_source"]), (&json!(500), &json!({"n": 1})));
@@ -261,7 +324,7 @@ fn versions_come_from_a_header() {
 
 #[test]
 fn server_killed_twice_in_mid_load_and_every_document_is_there() {
-    const DOCUMENTS: usize = 120_000;
+    const DOCUMENTS: usize = 60_000;
     let (own, topic) = (OwnSearch::start(), topic("search-kill"));
     let search = own.search;
     // every key comes three times: the last one counts
@@ -277,22 +340,22 @@ fn server_killed_twice_in_mid_load_and_every_document_is_there() {
     produce(&topic, &text, &[]);
     let name = format!("{topic}-sink");
     let settings = json!({"batch.size": "500", "max.retries": "100", "retry.backoff.ms": "50", "read.timeout.ms": "5000"});
-    let worker = Worker::start(&[sink(&name, search, &topic, &settings)]);
-    let written = || worker.metric("aqueduct_search_documents_total", &name);
+    let worker = Worker::aqueduct(&[sink(&name, search, &topic, &settings)]);
+    let written = || metric(&worker, "aqueduct_search_documents_total", &name);
     for round in 1..3 {
         let before = written();
         wait_for(&format!("documents in round {round}; log: {}", worker.log()), WAIT, || {
-            written() > before + 5000
+            written() > before + 3000
         });
         own.kill();
         std::thread::sleep(Duration::from_millis(500));
         own.restart();
     }
-    let done = || written() + worker.metric("aqueduct_search_stale_versions_total", &name);
+    let done = || written() + metric(&worker, "aqueduct_search_stale_versions_total", &name);
     wait_for(&format!("the end; {} done; log: {}", done(), worker.log()), 2 * WAIT, || {
         done() >= DOCUMENTS as u64
     });
-    assert_eq!(worker.task(&name).0, "RUNNING", "{}", worker.log());
+    assert_eq!(task(&worker, &name).0, "RUNNING", "{}", worker.log());
     let expected: HashMap<String, u64> =
         (0..DOCUMENTS).map(|number| (format!("k{}", number % (DOCUMENTS / 3)), number as u64)).collect();
     let found = search.all(&topic);

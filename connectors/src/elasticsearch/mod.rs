@@ -25,6 +25,8 @@ mod rules;
 mod sender;
 mod settings;
 mod task;
+#[cfg(test)]
+mod tests;
 mod tracker;
 mod url;
 

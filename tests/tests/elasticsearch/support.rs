@@ -1,13 +1,10 @@
 //! Search servers, workers and topics of these tests.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use aqueduct_tests::{
-    Aqueduct, HttpAnswer, create_topic, env, free_port, free_ports, http, kcat, repository, run, unique,
-    wait_for,
+    HttpAnswer, Worker, create_topic, env, free_ports, http, kcat, repository, run, unique, wait_for,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -134,88 +131,29 @@ impl Drop for OwnSearch {
     }
 }
 
-/// A standalone worker with its connectors; killed when dropped.
-pub(crate) struct Worker {
-    process: Option<Aqueduct>,
-    port: u16,
-    folder: TempDir,
+/// State of a connector's first task and what it failed of.
+pub(crate) fn task(worker: &Worker, connector: &str) -> (String, String) {
+    let answer = worker.ask("GET", &format!("/connectors/{connector}/tasks/0/status"), None);
+    let status: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    let text = |name: &str| status[name].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("trace"))
 }
 
-impl Worker {
-    pub(crate) fn start(connectors: &[Value]) -> Worker {
-        let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let path = |name: &str| folder.path().join(name);
-        let properties = format!(
-            "bootstrap.servers={}\nlisteners=http://127.0.0.1:{port}\noffset.flush.interval.ms=500\n\
-             key.converter=org.apache.kafka.connect.storage.StringConverter\n\
-             value.converter=org.apache.kafka.connect.json.JsonConverter\nvalue.converter.schemas.enable=false\n\
-             offset.storage.file.filename={}\n",
-            env("AQ_KAFKA"),
-            path("offsets").display()
-        );
-        fs::write(path("worker.properties"), properties).unwrap();
-        let mut arguments = vec!["standalone".to_owned(), path("worker.properties").display().to_string()];
-        for (number, connector) in connectors.iter().enumerate() {
-            let file: PathBuf = path(&format!("{number}.json"));
-            fs::write(&file, connector.to_string()).unwrap();
-            arguments.push(file.display().to_string());
-        }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let process = Aqueduct::start(&arguments, &path("log"));
-        process.wait_for_port(port);
-        Worker { process: Some(process), port, folder }
-    }
+/// Waits until the task has failed; gives its trace.
+#[track_caller]
+pub(crate) fn failure(worker: &Worker, connector: &str) -> String {
+    wait_for(&format!("the failure of {connector}; log: {}", worker.log()), WAIT, || {
+        task(worker, connector).0 == "FAILED"
+    });
+    task(worker, connector).1
+}
 
-    pub(crate) fn ask(&self, method: &str, path: &str) -> HttpAnswer {
-        http(self.port, method, path, &[], None)
-    }
-
-    /// The report on a configuration.
-    #[track_caller]
-    pub(crate) fn validate(&self, class: &str, config: &Value) -> Value {
-        let path = format!("/connector-plugins/{class}/config/validate");
-        let answer = http(self.port, "PUT", &path, &[], Some(&config.to_string()));
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        serde_json::from_slice(&answer.body).unwrap()
-    }
-
-    /// State of a connector's first task and what it failed of.
-    pub(crate) fn task(&self, connector: &str) -> (String, String) {
-        let answer = self.ask("GET", &format!("/connectors/{connector}/tasks/0/status"));
-        let status: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        let text = |name: &str| status[name].as_str().unwrap_or_default().to_owned();
-        (text("state"), text("trace"))
-    }
-
-    /// Waits until the task has failed; gives its trace.
-    #[track_caller]
-    pub(crate) fn failure(&self, connector: &str) -> String {
-        wait_for(&format!("the failure of {connector}; log: {}", self.log()), WAIT, || {
-            self.task(connector).0 == "FAILED"
-        });
-        self.task(connector).1
-    }
-
-    /// A counter of the worker's metrics, for one connector.
-    pub(crate) fn metric(&self, name: &str, connector: &str) -> u64 {
-        let text = self.ask("GET", "/metrics").text();
-        let label = format!("connector=\"{connector}\"");
-        let line = text.lines().find(|line| line.starts_with(name) && line.contains(&label));
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0) as u64
-    }
-
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
-    }
-
-    /// Stops it in order.
-    pub(crate) fn stop(mut self) {
-        if let Some(process) = self.process.take() {
-            let status = process.terminate();
-            assert!(status.success() || status.code() == Some(143), "{status}; log: {}", self.log());
-        }
-    }
+/// A counter of the worker's metrics, for one connector.
+pub(crate) fn metric(worker: &Worker, name: &str, connector: &str) -> u64 {
+    let text = worker.ask("GET", "/metrics", None).text();
+    let label = format!("connector=\"{connector}\"");
+    let line = text.lines().find(|line| line.starts_with(name) && line.contains(&label));
+    line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0) as u64
 }
 
 /// A sink of a topic, under a name of its own: `settings` are added.
@@ -228,6 +166,9 @@ pub(crate) fn sink(name: &str, search: Search, topic: &str, settings: &Value) ->
         "schema.ignore": "true",
         "read.timeout.ms": "30000",
         "errors.deadletterqueue.topic.replication.factor": "1",
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "value.converter.schemas.enable": "false",
     });
     for (key, value) in settings.as_object().unwrap() {
         config[key] = value.clone();
@@ -249,16 +190,6 @@ pub(crate) fn produce(topic: &str, lines: &str, more: &[&str]) {
     let mut arguments = vec!["-P", "-t", topic, "-K", "\t", "-Z"];
     arguments.extend(more);
     run(&mut kcat(&env("AQ_KAFKA"), &arguments), lines.as_bytes());
-}
-
-/// A topic's records as kcat prints them.
-pub(crate) fn records(topic: &str) -> Vec<Value> {
-    let output = kcat(&env("AQ_KAFKA"), &["-C", "-q", "-e", "-J", "-o", "beginning", "-t", topic]).output();
-    let output = output.unwrap_or_else(|error| panic!("kcat: {error}"));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
-        .collect()
 }
 
 /// The text of a record's header.
