@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use aqueduct_tests::{Database, Worker, records, repository, unique, wait_for};
+use aqueduct_tests::{Database, Worker, env, records, repository, unique, wait_for};
 use serde_json::{Value, json};
-use support::{KINDS, OwnSearch, Search, WAIT, failure, header, metric, produce, sink, task, topic};
+use support::{
+    KINDS, OwnSearch, Search, TlsFront, WAIT, failure, header, metric, produce, sink, task, topic,
+};
 
 /// `count` lines of a key and a document each.
 fn lines(count: usize) -> String {
@@ -305,6 +307,29 @@ fn the_example_keeps_an_index_like_its_table() {
         (&properties["price"]["type"], &properties["id"]["type"]),
         (&json!("double"), &json!("integer"))
     );
+    worker.stop();
+}
+
+#[test]
+fn https_with_the_jvms_stores() {
+    let (search, topic) = (Search::of(KINDS[0]), topic("search-tls"));
+    let front = TlsFront::start(search);
+    produce(&topic, &lines(100), &[]);
+    let store = |name: &str| format!("{}/{name}", env("AQ_TLS_DIR"));
+    let url = format!("https://127.0.0.1:{}", front.port);
+    let trusting = json!({
+        "connection.url": url, "elastic.security.protocol": "SSL",
+        "elastic.https.ssl.truststore.location": store("trust.p12"), "elastic.https.ssl.truststore.password": "lab-secret",
+        "elastic.https.ssl.keystore.location": store("client.p12"), "elastic.https.ssl.keystore.password": "lab-secret",
+    });
+    let (good, bad) = (format!("{topic}-sink"), format!("{topic}-untrusting"));
+    let worker = Worker::aqueduct(&[
+        sink(&good, search, &topic, &trusting),
+        sink(&bad, search, &topic, &json!({"connection.url": url})),
+    ]);
+    search.wait_for_count(&topic, 100, &worker);
+    let trace = failure(&worker, &bad);
+    assert!(trace.contains("ssl.truststore.location"), "{trace}");
     worker.stop();
 }
 

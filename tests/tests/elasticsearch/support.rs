@@ -131,6 +131,56 @@ impl Drop for OwnSearch {
     }
 }
 
+/// TLS in front of a server: whoever comes must show a certificate of the tests' authority. Killed when dropped.
+pub(crate) struct TlsFront {
+    process: std::process::Child,
+    pub(crate) port: u16,
+}
+
+impl TlsFront {
+    pub(crate) fn start(search: Search) -> TlsFront {
+        const FORWARD: &str = r#"
+import socket, ssl, sys, threading
+port, target, tls = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(tls + "/server.pem", tls + "/server.key")
+context.load_verify_locations(tls + "/ca.pem")
+context.verify_mode = ssl.CERT_REQUIRED
+def copy(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    for end in (source, sink):
+        try: end.shutdown(socket.SHUT_RDWR)
+        except OSError: pass
+def serve(plain):
+    try: client = context.wrap_socket(plain, server_side=True)
+    except OSError: return
+    server = socket.create_connection(("127.0.0.1", target))
+    threading.Thread(target=copy, args=(client, server), daemon=True).start()
+    copy(server, client)
+listener = socket.create_server(("127.0.0.1", port))
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+"#;
+        let port = free_ports(1);
+        let arguments = [port.to_string(), search.port.to_string(), env("AQ_TLS_DIR")];
+        let process = Command::new("python3").args(["-c", FORWARD]).args(arguments).spawn();
+        let front = TlsFront { process: process.unwrap_or_else(|error| panic!("python3: {error}")), port };
+        wait_for("the TLS front", WAIT, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        front
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// State of a connector's first task and what it failed of.
 pub(crate) fn task(worker: &Worker, connector: &str) -> (String, String) {
     let answer = worker.ask("GET", &format!("/connectors/{connector}/tasks/0/status"), None);
