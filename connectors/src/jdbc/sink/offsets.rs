@@ -11,7 +11,7 @@ use aqueduct_engine::connector::TopicPartition;
 use aqueduct_engine::data::{Batch, RecordState};
 
 use super::table::TableId;
-use crate::postgres::{PgError, ServerError, Wire, quote_literal};
+use crate::postgres::{PgError, Wire, quote_literal};
 
 /// Where partitions go on.
 #[derive(Debug)]
@@ -36,6 +36,12 @@ impl Offsets {
     /// What is known may be out of date.
     pub(super) fn forget(&mut self) {
         self.stored.clear();
+    }
+
+    /// What is known was wrong: the offsets were moved by somebody else, or their table is gone.
+    pub(super) fn start_over(&mut self) {
+        self.stored.clear();
+        self.created = false;
     }
 
     /// The first offset of a partition that is not stored yet; 0 if there is none.
@@ -135,11 +141,6 @@ impl Offsets {
             ));
         }
         statements
-    }
-
-    /// Whether such a statement failed because the offsets were moved by somebody else.
-    pub(super) fn is_moved(error: &ServerError) -> bool {
-        matches!(error.code.as_str(), "22012" | "23505")
     }
 
     /// The transaction of the batches is committed.

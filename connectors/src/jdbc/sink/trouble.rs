@@ -1,6 +1,7 @@
 //! What errors of the server mean to a sink, and what mends them.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use aqueduct_engine::connector::ConnectError;
 use aqueduct_engine::data::{Batch, Record};
@@ -15,8 +16,8 @@ pub(super) enum Trouble {
     Lost(PgError),
     /// The transaction was rolled back for reasons that pass: deadlock, serialization, a lock.
     Again(ServerError),
-    /// Tables are not what they were.
-    Stale(ServerError),
+    /// Tables are not what they were; with the plan that failed, if one did.
+    Stale(ServerError, Option<Arc<Plan>>),
     /// Bad rows were found and are out: the rest is to be written.
     Found,
     /// Somebody has to mend something.

@@ -10,7 +10,6 @@ use super::config::{InsertMode, Settings};
 use super::fields::{self, Action, Row, RowSchema};
 use super::group::{Grouping, Placed, Run};
 use super::offsets::{self, Offsets};
-use super::plan::Plan;
 use super::plans::{Planned, Plans};
 use super::session::{Session, UnfitRow};
 use super::trouble::{self, Meaning, Trouble};
@@ -111,7 +110,7 @@ impl Writer {
                     copy = false; // should COPY itself be what the server does not like
                     self.wait(&brief(&error), &mut tries, PgError::Server(error)).await?;
                 }
-                Err(Trouble::Stale(error)) if !stale => {
+                Err(Trouble::Stale(error, _)) if !stale => {
                     stale = true;
                     tracing::debug!(
                         connector = &*self.context.connector,
@@ -124,10 +123,11 @@ impl Writer {
                         self.session = None;
                     }
                 }
-                Err(Trouble::Stale(error)) => {
-                    let remedy = trouble::mend(self.any_plan(), &error);
+                Err(Trouble::Stale(error, plan)) => {
+                    let plan = plan.as_deref();
+                    let remedy = trouble::mend(plan, &error);
                     let remedy = remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
-                    let table = self.any_plan().map_or("the table", |plan| &plan.table);
+                    let table = plan.map_or("the table", |plan| &plan.table);
                     return Err(ConnectError::fatal(format!("cannot write to {table}{remedy}"))
                         .caused_by(PgError::Server(error)));
                 }
@@ -135,13 +135,6 @@ impl Writer {
             }
         }
         Err(ConnectError::fatal(format!("{MAX_ROUNDS} rounds did not find all bad rows of a batch")))
-    }
-
-    fn any_plan(&self) -> Option<&Plan> {
-        self.shapes.iter().find_map(|(_, planned)| match planned {
-            Planned::Plan(plan) => Some(&**plan),
-            _ => None,
-        })
     }
 
     async fn connect(&mut self) -> Result<(), PgError> {
@@ -160,7 +153,7 @@ impl Writer {
         self.session = None;
         let place = self.settings.connections.place();
         if !error.is_retriable() {
-            return Err(ConnectError::fatal(format!("{place}: no connection")).caused_by(error));
+            return Err(ConnectError::fatal(format!("{place}: the database cannot be used")).caused_by(error));
         }
         self.wait(&format!("{place}: {}", with_causes(&error)), tries, error).await
     }
@@ -180,7 +173,9 @@ impl Writer {
             self.settings.max_retries
         );
         if !self.context.stop.sleep(self.settings.retry_backoff).await {
-            return Err(ConnectError::fatal("stopped while a batch was to be written again").caused_by(error));
+            return Err(
+                ConnectError::retriable("stopped while a batch was to be written again").caused_by(error)
+            );
         }
         Ok(())
     }
@@ -204,7 +199,10 @@ impl Writer {
             session.query(statement);
         }
         let first = session.units();
+        // where the units of each run begin
+        let mut starts = Vec::with_capacity(runs.len());
         for run in &runs {
+            starts.push(session.units());
             if let Err(UnfitRow { row, unfit }) = session.run(batches, run, self.settings.batch_size, copy) {
                 let Some((batch, record)) = row.find(batches) else { continue };
                 let why = trouble::unfit(batch, record, &run.plan, unfit);
@@ -222,15 +220,18 @@ impl Writer {
             return Ok(());
         };
         let error = error.clone();
-        if at < first && Offsets::is_moved(&error) {
+        if at < first {
+            // moved by somebody else, or the table is gone: both are looked at anew
             if let Some(offsets) = &mut self.offsets {
-                offsets.forget();
+                offsets.start_over();
             }
             return Err(Trouble::Again(error));
         }
+        let culprit = starts.partition_point(|start| *start <= at).checked_sub(1);
+        let plan = culprit.map(|run| Arc::clone(&runs[run].plan));
         match trouble::meaning(&error) {
             Meaning::Again => Err(Trouble::Again(error)),
-            Meaning::Stale => Err(Trouble::Stale(error)),
+            Meaning::Stale => Err(Trouble::Stale(error, plan)),
             Meaning::Row => self.search(batches, &runs, bad, error).await,
         }
     }
@@ -313,7 +314,7 @@ impl Writer {
                 let planned = self.plans.get(&mut session.wire, &self.settings, batch, record, row).await;
                 let planned = planned.map_err(|error| match error {
                     PgError::Server(error) if trouble::meaning(&error) == Meaning::Stale => {
-                        Trouble::Stale(error)
+                        Trouble::Stale(error, None)
                     }
                     error => Trouble::Lost(error),
                 })?;
@@ -365,7 +366,10 @@ impl Writer {
                     match trouble::meaning(&error) {
                         Meaning::Row => {}
                         Meaning::Again => return Err(rolled_back(session, Trouble::Again(error)).await?),
-                        Meaning::Stale => return Err(rolled_back(session, Trouble::Stale(error)).await?),
+                        Meaning::Stale => {
+                            let plan = Some(Arc::clone(&run.plan));
+                            return Err(rolled_back(session, Trouble::Stale(error, plan)).await?);
+                        }
                     }
                     if let [row] = rows {
                         let Some((batch, record)) = row.find(batches) else { continue };
