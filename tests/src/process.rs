@@ -62,7 +62,7 @@ pub struct Aqueduct {
 }
 
 impl Aqueduct {
-    /// Starts `aqueduct` with these arguments; what it says on standard error goes to `log`.
+    /// Starts `aqueduct` with these arguments; what it says goes to `log`.
     #[track_caller]
     pub fn start(arguments: &[&str], log: &Path) -> Aqueduct {
         Aqueduct::start_with(arguments, &[], log)
@@ -76,7 +76,8 @@ impl Aqueduct {
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         let mut command = Command::new(&binary);
         command.args(arguments).envs(variables.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        let output = file.try_clone().unwrap_or_else(|error| panic!("{}: {error}", log.display()));
+        command.stdin(Stdio::null()).stdout(output).stderr(file);
         let process = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
         Aqueduct { process, log: log.to_owned() }
     }

@@ -5,10 +5,11 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aqueduct_tests::{Database, OwnPostgres, Worker, records, topics, wait_for};
+use aqueduct_tests::{Aqueduct, Database, OwnPostgres, Worker, env, records, topics, wait_for};
 use serde_json::{Value, json};
 use support::connector;
 
@@ -287,4 +288,29 @@ fn bad_settings_and_servers_are_named() {
         assert!(!status().contains("wrong"), "a password is shown: {}", status());
     }
     assert!(!worker.log().contains("\"wrong\""), "a password is logged");
+}
+
+/// `aqueduct quickstart --postgres`: the changes of a database in the terminal, and its slot gone afterwards.
+#[test]
+fn the_quickstart_shows_changes() {
+    let database = Database::shared("quickstart");
+    database.sql("create table shown (id serial primary key, v text)");
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let url =
+        format!("postgres://postgres:planted-secret@127.0.0.1:{}/{}", env("AQ_PG_PORT"), database.name(""));
+    let url = url.replace("/_", "/");
+    let process = Aqueduct::start(&["quickstart", "--postgres", &url, "--rest-port", "0"], log.path());
+    let slots = || {
+        let query = format!(
+            "select count(*) from pg_replication_slots where database = '{}' and active",
+            &database.name("")[1..]
+        );
+        database.sql(&query).trim().to_owned()
+    };
+    wait_for(&format!("the slot; {}", process.log()), WAIT, || slots() == "1");
+    database.sql("insert into shown (v) values ('seen')");
+    wait_for("the change", WAIT, || process.log().contains(r#""after":{"id":1,"v":"seen"}"#));
+    assert!(process.terminate().success());
+    assert_eq!(slots(), "0");
+    assert!(!fs::read_to_string(log.path()).unwrap().contains("planted-secret"));
 }

@@ -176,10 +176,10 @@ enum Nulls {
 /// Fields taken from one struct to another, nulls replaced by defaults where that is asked.
 pub(super) struct Copies {
     places: Vec<(usize, Nulls)>,
-    /// All fields in their order, none with a default.
-    whole: bool,
-    /// No field has a default, so no null needs a look.
-    plain: bool,
+    /// Stretches of fields that follow each other; empty if one has a default, so that nulls need a look.
+    runs: Vec<std::ops::Range<usize>>,
+    /// Fields that a row must have for the runs.
+    fields: usize,
 }
 
 impl Copies {
@@ -196,9 +196,14 @@ impl Copies {
         let places: Vec<(usize, Nulls)> =
             places.into_iter().filter_map(|at| Some((at, nulls(at)?))).collect();
         let plain = places.iter().all(|(at, _)| schema.fields[*at].schema.default.is_none());
-        let in_order =
-            places.len() == schema.fields.len() && places.iter().enumerate().all(|(n, (at, _))| n == *at);
-        Self { whole: plain && in_order, plain, places }
+        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
+        for (at, _) in places.iter().filter(|_| plain) {
+            match runs.last_mut() {
+                Some(run) if run.end == *at => run.end += 1,
+                _ => runs.push(*at..*at + 1),
+            }
+        }
+        Self { runs, fields: schema.fields.len(), places }
     }
 
     /// Copies of all fields.
@@ -210,15 +215,13 @@ impl Copies {
     #[inline]
     pub(super) fn run(&self, batch: &mut Batch, range: Range32) -> Result<Range32, RecordError> {
         let start = batch.values.len();
-        if self.whole && range.len as usize == self.places.len() && range.places().end <= start {
-            batch.values.extend_from_within(range.places());
-        } else if self.plain {
-            for (at, _) in &self.places {
-                let value = batch.items(range).get(*at).copied().unwrap_or_default();
-                batch.values.push(value);
-            }
-        } else {
+        let fits = range.len as usize == self.fields && range.places().end <= start;
+        if !fits || (self.runs.is_empty() && !self.places.is_empty()) {
             return self.run_with_defaults(batch, range);
+        }
+        for run in &self.runs {
+            let first = range.start as usize;
+            batch.values.extend_from_within(first + run.start..first + run.end);
         }
         Ok(Range32 { start: start as u32, len: self.places.len() as u32 })
     }

@@ -127,10 +127,10 @@ impl Decoder {
             Decoder::Numeric(mode) => return Some(Numeric::from_binary(cell.bytes)?.put(batch, *mode)),
             Decoder::Money { mode, fraction } => return money(batch, reader.i64()?, *mode, *fraction),
             Decoder::Date(mode) => time::put_date(batch, time::date_from_binary(reader.i32()?), *mode),
-            Decoder::Time(mode) => time::put_time(batch, reader.i64()?, *mode),
+            Decoder::Time(mode) => time::put_time(batch, time::of_day(reader.i64()?)?, *mode),
             Decoder::TimeTz(mode) => {
                 let (micros, west) = (reader.i64()?, reader.i32()?);
-                time::put_time_tz(batch, micros, -i64::from(west), *mode)
+                time::put_time_tz(batch, time::of_day(micros)?, time::of_zone(-i64::from(west))?, *mode)
             }
             Decoder::Timestamp(mode) => {
                 time::put_timestamp(batch, time::timestamp_from_binary(reader.i64()?)?, *mode)
@@ -212,7 +212,7 @@ impl Decoder {
             Decoder::Numeric(mode) => Numeric::from_text(text)?.put(batch, *mode),
             Decoder::Money { mode, fraction } => return money(batch, money_units(text)?, *mode, *fraction),
             Decoder::Date(mode) => time::put_date(batch, time::date_from_text(text)?, *mode),
-            Decoder::Time(mode) => time::put_time(batch, time::time_from_text(text)?, *mode),
+            Decoder::Time(mode) => time::put_time(batch, time::of_day(time::time_from_text(text)?)?, *mode),
             Decoder::TimeTz(mode) => {
                 let (micros, east) = time::time_tz_from_text(text)?;
                 time::put_time_tz(batch, micros, east, *mode)

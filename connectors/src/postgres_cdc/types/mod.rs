@@ -6,6 +6,8 @@ mod calendar;
 mod column;
 mod decoder;
 mod geometry;
+#[cfg(test)]
+mod hostile;
 mod network;
 mod numeric;
 mod range;

@@ -15,6 +15,9 @@ const INFINITE_MILLIS: [i64; 2] = [-9_223_372_036_832_400_000, 9_223_372_036_825
 /// What Debezium makes of an infinite date, in days.
 const INFINITE_DAYS: [i32; 2] = [-2_147_472_691, 2_146_033_979];
 
+/// Hours of the longest interval.
+const MOST_HOURS: i64 = i64::MAX / 3_600_000_000;
+
 /// A point in time, or an end of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
@@ -147,12 +150,22 @@ pub(super) fn time_from_text(text: &str) -> Option<i64> {
     let mut parts = clock.splitn(3, ':');
     let mut part = || number(parts.next()?);
     let (hours, minutes, seconds) = (part()?, part()?, part()?);
-    if minutes > 59 || seconds > 60 || hours > 4_000_000_000 || fraction.len() > 6 {
+    if minutes > 59 || seconds > 60 || hours > MOST_HOURS || fraction.len() > 6 {
         return None;
     }
     let micros =
         if fraction.is_empty() { 0 } else { number(fraction)? * 10_i64.pow(6 - fraction.len() as u32) };
-    Some((hours * 3600 + minutes * 60 + seconds) * 1_000_000 + micros)
+    (hours * 3600 + minutes * 60 + seconds).checked_mul(1_000_000)?.checked_add(micros)
+}
+
+/// A time of day, from 0 to 24 hours in microseconds.
+pub(super) fn of_day(micros: i64) -> Option<i64> {
+    (0..=DAY_MICROS).contains(&micros).then_some(micros)
+}
+
+/// A zone's seconds east of Greenwich: less than a day.
+pub(super) fn of_zone(east: i64) -> Option<i64> {
+    (-86_400..=86_400).contains(&east).then_some(east)
 }
 
 /// Splits `+HH[:MM[:SS]]` off the end: seconds east of Greenwich.
@@ -161,15 +174,15 @@ fn zone(text: &str) -> Option<(&str, i64)> {
     let sign = if text.as_bytes()[at] == b'-' { -1 } else { 1 };
     let mut seconds = 0;
     for (part, unit) in text[at + 1..].splitn(3, ':').zip([3600, 60, 1]) {
-        seconds += number(part)? * unit;
+        seconds += number(part)?.checked_mul(unit)?;
     }
-    Some((&text[..at], sign * seconds))
+    Some((&text[..at], of_zone(sign * seconds)?))
 }
 
 /// Microseconds of the day and the zone's seconds east of Greenwich.
 pub(super) fn time_tz_from_text(text: &str) -> Option<(i64, i64)> {
     let (clock, east) = zone(text)?;
-    Some((time_from_text(clock)?, east))
+    Some((of_day(time_from_text(clock)?)?, east))
 }
 
 pub(super) fn timestamp_from_text(text: &str, zoned: bool) -> Option<Moment> {
@@ -182,7 +195,7 @@ pub(super) fn timestamp_from_text(text: &str, zoned: bool) -> Option<Moment> {
     let (date, clock) = text.split_once(' ')?;
     let (clock, east) = if zoned { zone(clock)? } else { (clock, 0) };
     let micros = days(date, before_christ)?.checked_mul(DAY_MICROS)?;
-    Some(Moment::At(micros.checked_add(time_from_text(clock)? - east * 1_000_000)?))
+    Some(Moment::At(micros.checked_add(of_day(time_from_text(clock)?)? - east * 1_000_000)?))
 }
 
 /// PostgreSQL's own style: `1 year 2 mons 3 days 04:05:06.78`, each part with its sign.
@@ -327,7 +340,9 @@ pub(super) fn put_time_tz(batch: &mut Batch, micros: i64, east: i64, mode: Zoned
 /// Debezium's month has a twelfth of 365.25 days.
 fn interval_micros(interval: Interval) -> i64 {
     let month_micros = DAY_MICROS * 36_525 / 1200;
-    i64::from(interval.months) * month_micros + i64::from(interval.days) * DAY_MICROS + interval.micros
+    let months = i64::from(interval.months).wrapping_mul(month_micros);
+    // beyond 290,000 years it wraps, as in Java
+    months.wrapping_add(i64::from(interval.days).wrapping_mul(DAY_MICROS)).wrapping_add(interval.micros)
 }
 
 pub(super) fn put_interval(batch: &mut Batch, interval: Interval, mode: IntervalMode) -> Value {

@@ -75,7 +75,7 @@ pub(super) fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
                     return None;
                 }
             }
-            b'}' => {
+            b'}' if depth > 0 => {
                 depth -= 1;
                 at += 1;
                 if depth == 0 {
