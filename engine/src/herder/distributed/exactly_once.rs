@@ -72,6 +72,20 @@ impl Shared {
         self.ask(|answer| Command::Fenced { name: Arc::clone(name), generation, answer }).await
     }
 
+    /// The same for another worker, whose task would fail for good if it were refused because the group rebalances.
+    pub(super) async fn fence_when_settled(&self, name: &Arc<str>) -> Result<(), HerderError> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            self.ask(|answer| Command::Ping { answer }).await?; // answered between rebalances
+            match self.fence_here(name).await {
+                Err(error) if error.status == 409 && error.forward.is_none() && Instant::now() < deadline => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                fenced => return fenced,
+            }
+        }
+    }
+
     /// By way of the leader.
     async fn fence_by_leader(&self, name: &Arc<str>) -> Result<(), HerderError> {
         let (leads, url) = {

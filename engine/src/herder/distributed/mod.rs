@@ -305,7 +305,7 @@ impl Herder for DistributedHerder {
     fn fence<'a>(&'a self, name: &'a str, request: InternalRequest) -> Reply<'a, ()> {
         Box::pin(async move {
             self.verify(&request)?;
-            let fenced = self.shared.fence_here(&name.into()).await;
+            let fenced = self.shared.fence_when_settled(&name.into()).await;
             // as with task configurations
             fenced.map_err(|error| HerderError { forward: None, ..error })
         })

@@ -178,6 +178,8 @@ impl Sequences {
             }
             // The broker forgot the id, or this batch was on its way while the epoch was raised.
             ErrorCode::InvalidProducerIdMapping => Verdict::Restart,
+            // The coordinator is still ending the transaction before, to which writing has added this partition (KIP-890).
+            ErrorCode::ConcurrentTransactions => Verdict::Retry,
             code if code.is_retriable() => Verdict::Retry,
             _ => Verdict::Fail,
         }
@@ -199,6 +201,12 @@ mod tests {
         sequences.next = i32::MAX - 1;
         assert_eq!(sequences.assign(ME, 3), i32::MAX - 1);
         assert_eq!(sequences.next, 1);
+    }
+
+    #[test]
+    fn a_transaction_that_is_still_ending_is_waited_for() {
+        let verdict = Sequences::default().judge(ErrorCode::ConcurrentTransactions, 0, false, -1);
+        assert_eq!(verdict, Verdict::Retry);
     }
 
     #[test]
