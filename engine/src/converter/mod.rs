@@ -5,9 +5,11 @@ mod byte_array;
 mod charset;
 mod codec;
 mod encoded;
+mod entries;
 mod json;
 mod json_schema;
 mod number;
+mod protobuf;
 mod registry;
 mod simple_header;
 mod string;
@@ -72,6 +74,7 @@ pub const CLASSES: &[&str] = &[
     json::CLASS,
     json_schema::CLASS,
     number::LONG,
+    protobuf::CLASS,
     number::SHORT,
     string::CLASS,
 ];
@@ -86,6 +89,7 @@ pub fn config_def(class: &str) -> Option<&'static ConfigDef> {
     match known(CLASSES.iter().copied(), class, "Converter") {
         Some(avro::CLASS) => Some(avro::config_def()),
         Some(json_schema::CLASS) => Some(json_schema::config_def()),
+        Some(protobuf::CLASS) => Some(protobuf::config_def()),
         Some(json::CLASS) => Some(&json::CONFIG),
         Some(string::CLASS) => Some(&string::CONFIG),
         Some(_) => Some(NONE),
@@ -141,6 +145,7 @@ pub fn create(class: &str, config: &ConfigMap, is_key: bool) -> Result<Box<dyn C
     match known(CLASSES.iter().copied(), class, "Converter") {
         Some(avro::CLASS) => return Ok(Box::new(avro::create(config, is_key)?)),
         Some(json_schema::CLASS) => return Ok(Box::new(json_schema::create(config, is_key)?)),
+        Some(protobuf::CLASS) => return Ok(Box::new(protobuf::create(config, is_key)?)),
         _ => {}
     }
     standard(class, config, is_key)?

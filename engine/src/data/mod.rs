@@ -23,7 +23,7 @@ pub(crate) use decimal::{DecimalText, low_bits, parse_decimal, redundant_sign_by
 pub use error::{RecordError, Stage};
 pub(crate) use java::append_java_string;
 pub use java::{decimal_string, java_double, java_float, java_string};
-pub(crate) use java_time::print_iso;
+pub(crate) use java_time::{civil, days_from_civil, print_iso};
 pub use literal::{parse_literal, print_literal};
 pub use reader::ValueReader;
 pub use schema::{DATE, DECIMAL, Field, Schema, SchemaBuilder, SchemaRef, TIME, TIMESTAMP, Type};

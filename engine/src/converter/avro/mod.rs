@@ -29,6 +29,7 @@ use super::registry::{Derived, Failure, Fetched, Format, Input, RegistryConverte
 use crate::config::{ConfigDef, ConfigError, ConfigMap};
 use crate::data::{Batch, SchemaId, SchemaRef, Span, Value};
 use model::{AvroSchema, Kind};
+pub(super) use names::scrubbed;
 use options::Options;
 use plan::ReadPlan;
 use text::TextPlan;

@@ -26,7 +26,7 @@ pub(super) fn scrubbed_full(full: &str, scrub: bool) -> String {
 
 /// `scrub.invalid.names`: what is no letter, digit or underscore becomes an underscore, by way of URL encoding; a digit
 /// in front gets an `x`.
-pub(super) fn scrubbed(name: &str, scrub: bool) -> Cow<'_, str> {
+pub(in crate::converter) fn scrubbed(name: &str, scrub: bool) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let digit_first = name.as_bytes().first().is_some_and(u8::is_ascii_digit);
     if !scrub || (name.bytes().all(is_plain) && !digit_first) {

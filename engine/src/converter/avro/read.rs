@@ -1,14 +1,13 @@
 //! Values from Avro's bytes, by a plan: strings and bytes stay where they are.
 
 use super::super::charset::decode_utf8;
+use super::super::entries;
 use super::super::registry::{Failure, Input};
 use super::input::{Cursor, Items, Malformed};
 use super::plan::{Branch, EntryRead, Read, ReadPlan, Target};
 use crate::data::{Batch, Range32, Value};
 
 const DAY_MS: i64 = 86_400_000;
-/// Entries up to which a map's keys are compared each with each.
-const FEW_ENTRIES: usize = 16;
 
 /// Why one datum cannot be read. Small: it is part of every result on the way.
 #[derive(Debug)]
@@ -264,43 +263,9 @@ impl<'a> Reader<'a, '_> {
     fn close_map(&mut self, bottom: usize) -> Value {
         self.depth -= 1;
         let mut entries = self.stack.split_off(bottom);
-        let count = entries.len() / 2;
-        let key = |index: usize| entries[index * 2];
-        let same = |one: usize, other: usize| self.same_key(key(one), key(other));
-        let has_twins = if count <= FEW_ENTRIES {
-            (1..count).any(|index| (0..index).any(|earlier| same(earlier, index)))
-        } else {
-            let mut seen = std::collections::HashSet::with_capacity(count);
-            !(0..count).all(|index| seen.insert(self.key_bytes(key(index))))
-        };
-        if has_twins {
-            entries = self.last_of_each_key(&entries);
-        }
+        entries::keep_last(&mut entries, |span| self.span(span));
         let range = self.batch.push_values(&entries);
         Value::Map(Range32 { start: range.start, len: (entries.len() / 2) as u32 })
-    }
-
-    fn last_of_each_key(&self, entries: &[Value]) -> Vec<Value> {
-        let mut kept: indexmap::IndexMap<Vec<u8>, (Value, Value)> = indexmap::IndexMap::new();
-        for entry in entries.chunks_exact(2) {
-            kept.insert(self.key_bytes(entry[0]), (entry[0], entry[1]));
-        }
-        kept.into_values().flat_map(|(key, value)| [key, value]).collect()
-    }
-
-    fn same_key(&self, one: Value, other: Value) -> bool {
-        match (one, other) {
-            (Value::String(one), Value::String(other)) => self.span(one) == self.span(other),
-            _ => self.key_bytes(one) == self.key_bytes(other),
-        }
-    }
-
-    /// Bytes that are equal for equal keys.
-    fn key_bytes(&self, key: Value) -> Vec<u8> {
-        match key {
-            Value::String(span) | Value::Bytes(span) => self.span(span).to_vec(),
-            other => format!("{other:?}").into_bytes(),
-        }
     }
 
     /// The payload is out of the batch while it is read.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::super::registry::Failure;
+use super::super::registry::{Failure, unroll};
 use super::defaults::{self, Origin};
 use super::model::{AvroSchema, Kind, NodeId};
 use super::options::Options;
@@ -16,10 +16,6 @@ use crate::data::{DATE, DECIMAL, Schema, SchemaBuilder, SchemaRef, TIME, TIMESTA
 
 /// Records within records, and collections within collections, that are read.
 const MAX_DEPTH: u32 = 512;
-/// Levels to which a schema that contains itself is unrolled: Connect's schemas are trees here.
-const MAX_LEVELS: u32 = 64;
-/// Schemas that unrolling may come to where a schema contains itself more than once.
-const MAX_UNROLLED: u64 = 4096;
 
 /// Compiles a writer schema. `unions` numbers the generalized unions of one converter.
 pub(super) fn compile(
@@ -33,12 +29,12 @@ pub(super) fn compile(
         let records = Vec::new();
         return Ok(ReadPlan { schema: None, root: Read::Anything, records, max_depth: MAX_DEPTH, raw });
     }
-    let cycles = count_cycles(avro);
+    let levels = levels(avro);
     let mut compiler = Compiler {
         avro,
         options,
         unions,
-        levels: levels(cycles),
+        levels: levels.unwrap_or_default(),
         path: Vec::new(),
         level: 0,
         names: HashMap::new(),
@@ -47,7 +43,7 @@ pub(super) fn compile(
         record_of: HashMap::new(),
     };
     let (schema, root) = compiler.node(avro.root, Context { version, ..Context::default() })?;
-    let max_depth = if cycles > 0 { compiler.levels } else { MAX_DEPTH };
+    let max_depth = levels.unwrap_or(MAX_DEPTH);
     Ok(ReadPlan { schema: Some(schema), root, records: compiler.records, max_depth, raw })
 }
 
@@ -56,46 +52,14 @@ fn is_anything(avro: &AvroSchema) -> bool {
         && print(avro) == ANYTHING
 }
 
-/// Places where a record stands within itself.
-fn count_cycles(avro: &AvroSchema) -> u64 {
-    // 0: not seen, 1: on the path, 2: done
-    let mut states = vec![0_u8; avro.nodes.len()];
-    let mut cycles = 0;
-    let mut work = vec![(avro.root, false)];
-    while let Some((id, done)) = work.pop() {
-        if done {
-            states[id] = 2;
-            continue;
-        }
-        match states[id] {
-            1 => cycles += 1,
-            2 => {}
-            _ => {
-                states[id] = 1;
-                work.push((id, true));
-                match avro.kind(id) {
-                    Kind::Array(item) | Kind::Map(item) => work.push((*item, false)),
-                    Kind::Union(branches) => work.extend(branches.iter().map(|branch| (*branch, false))),
-                    Kind::Record(_, fields) => work.extend(fields.iter().map(|field| (field.node, false))),
-                    _ => {}
-                }
-            }
-        }
-    }
-    cycles
-}
-
-const fn levels(cycles: u64) -> u32 {
-    if cycles < 2 {
-        return MAX_LEVELS;
-    }
-    let mut levels = 1;
-    let mut size = cycles;
-    while size < MAX_UNROLLED {
-        size = size.saturating_mul(cycles);
-        levels += 1;
-    }
-    levels
+/// How deep to unroll, if a record contains itself.
+fn levels(avro: &AvroSchema) -> Option<u32> {
+    unroll::levels(avro.root, avro.nodes.len(), |id, push| match avro.kind(id) {
+        Kind::Array(item) | Kind::Map(item) => push(*item),
+        Kind::Union(branches) => branches.iter().for_each(|branch| push(*branch)),
+        Kind::Record(_, fields) => fields.iter().for_each(|field| push(field.node)),
+        _ => {}
+    })
 }
 
 /// What surrounds a type.

@@ -10,6 +10,7 @@ mod format;
 mod lookup;
 mod shared;
 mod subject;
+pub(super) mod unroll;
 mod wire;
 
 use std::collections::HashMap;
