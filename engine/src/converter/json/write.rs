@@ -365,7 +365,7 @@ pub(super) fn next_typed(
     out: &mut Vec<u8>,
 ) -> Result {
     let Value::Struct(range) = value else { return typed(batch, plan, value, options, out) };
-    if plan.schema.kind != Type::Struct || options.dialect != Dialect::Envelope {
+    if plan.schema.kind != Type::Struct || plan.logical.is_some() || options.dialect != Dialect::Envelope {
         return typed(batch, plan, value, options, out);
     }
     written.structs.resize(plan.fields.len(), (Range32::default(), 0..0));
