@@ -11,6 +11,9 @@ use crate::{Aqueduct, HttpAnswer, env, free_port, http, unique, wait_for};
 /// How long a worker may take to start, and a group to come to rest.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Lines of each worker's log that a failed test shows.
+const COMPLAINTS: usize = 40;
+
 /// A group of workers with its folder, topics and settings.
 #[derive(Debug)]
 pub struct Group {
@@ -153,6 +156,28 @@ impl Group {
         let child = command.stdin(Stdio::null()).stdout(output).stderr(file).spawn();
         let child = child.unwrap_or_else(|error| panic!("java: {error}"));
         GroupWorker { port, log, process: Process::Jvm(child) }
+    }
+}
+
+/// What workers complained of is shown when the test fails: their folder goes.
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for file in std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+            let path = file.path();
+            if path.extension().is_none_or(|kind| kind != "log") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let complaints: Vec<_> = text
+                .lines()
+                .filter(|line| line.contains("WARN") || line.contains("ERROR") || line.contains("Caused by"))
+                .collect();
+            let last = &complaints[complaints.len().saturating_sub(COMPLAINTS)..];
+            eprintln!("-- {}\n{}", path.display(), last.join("\n"));
+        }
     }
 }
 

@@ -122,6 +122,14 @@ fn with_a_jvm_worker_in_one_group() {
     // and the JVM, back, from ours
     let jvm = group.jvm();
     files.iter().for_each(|file| append(&group, file, 6_000..9_000));
+    // tasks of the JVM's fail for good where the leader that they ask to fence is gone
+    let share = || {
+        let tasks = files
+            .iter()
+            .map(|file| jvm.ask("GET", &format!("/connectors/{file}/tasks/0/status"), None).text());
+        tasks.filter(|status| status.contains("RUNNING") && status.contains(&jvm.id())).count()
+    };
+    wait_for("the JVM's share of the tasks", WAIT, || share() == files.len() / 2);
     ours.kill();
     files.iter().for_each(|file| wait_for_each_once(&group, file, 9_000));
     assert_eq!(jvm.ask("GET", "/connectors", None).status, 200);

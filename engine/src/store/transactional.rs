@@ -22,13 +22,9 @@ impl TransactionalWriter {
     /// Claims the id: older producers of it are fenced off, their open transaction is aborted.
     pub(crate) async fn claim(client: &Properties, id: &str) -> Result<TransactionalWriter, Error> {
         let mut properties = client.clone();
-        for (key, value) in [
-            ("transactional.id", id),
-            ("acks", "all"),
-            ("enable.idempotence", "true"),
-            ("linger.ms", "0"),
-            ("allow.auto.create.topics", "false"),
-        ] {
+        for (key, value) in
+            [("transactional.id", id), ("acks", "all"), ("enable.idempotence", "true"), ("linger.ms", "0")]
+        {
             properties.insert(key.to_owned(), value.to_owned());
         }
         let producer = Producer::new(&properties).await?;
