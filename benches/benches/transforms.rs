@@ -65,6 +65,7 @@ fn fill(batch: &mut Batch, schema: &SchemaRef) {
         let timestamp = 1_700_000_000_123;
         batch.records.push(Record { topic, timestamp, value_schema: id, value, ..Record::default() });
     }
+    batch.rows_are_own();
 }
 
 fn transforms(criterion: &mut Criterion) {

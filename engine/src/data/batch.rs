@@ -189,6 +189,9 @@ pub struct Batch {
     pub errors: Vec<RecordError>,
     /// Positions of source records.
     pub positions: Vec<SourcePosition>,
+    /// A struct that is a record's key or value and lies here or behind in `values` is that record's alone: it may be changed
+    /// where it is. What lies before may be shared; without a place, all.
+    pub(crate) own_from: Option<usize>,
 }
 
 /// Schemas, and topics, that stay in a batch which is used again.
@@ -213,6 +216,13 @@ impl Batch {
         self.records.clear();
         self.errors.clear();
         self.positions.clear();
+        self.own_from = None;
+    }
+
+    /// To be called when each key and value that is a struct was made for its record alone, as converters do: transforms then
+    /// change fields where they are. Batches of which nothing is said are copied from.
+    pub fn rows_are_own(&mut self) {
+        self.own_from = Some(0);
     }
 
     /// Shares a buffer; gives its segment.

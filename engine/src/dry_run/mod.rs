@@ -116,6 +116,7 @@ impl DryRun {
                 batch.fail(index, error);
             }
         }
+        batch.rows_are_own();
         self.chain.apply(batch);
         let failed_before: Vec<bool> =
             batch.records.iter().map(|record| record.state != RecordState::Live).collect();

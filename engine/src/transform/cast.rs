@@ -13,7 +13,7 @@ use crate::data::{
     TIMESTAMP, Type, Value,
 };
 
-use convert::cast;
+use convert::{cast, cast_whole};
 
 const PURPOSE: &str = "cast types";
 
@@ -190,12 +190,13 @@ impl Cast {
             return Ok(());
         }
         let Operand::Struct(_, range) = operand(batch, index, self.side, PURPOSE)? else { return Ok(()) };
-        let range = plan.copies.run(batch, range)?;
-        for (at, schema, kind) in &plan.casts {
-            let place = range.start as usize + at;
-            let value = cast(batch, Some(schema), batch.values[place], *kind)?;
-            batch.values[place] = value;
-        }
+        let one = |batch: &mut Batch, (_, schema, kind): &(usize, SchemaRef, Type), at: usize| {
+            if schema.name.is_some() || !cast_whole(&mut batch.values[at], *kind) {
+                batch.values[at] = cast(batch, Some(schema), batch.values[at], *kind)?;
+            }
+            Ok(())
+        };
+        let range = plan.copies.change(batch, range, &plan.casts, |cast| cast.0, one)?;
         let id = plan.target.id(batch);
         batch.records[index].set_side(self.side, id, Value::Struct(range));
         Ok(())
@@ -233,5 +234,9 @@ impl Transform for Cast {
             (0, value) => self.without_schema(batch, index, value),
             (id, _) => self.with_schema(batch, index, id),
         });
+    }
+
+    fn keeps_rows_apart(&self) -> bool {
+        true
     }
 }

@@ -95,8 +95,12 @@ impl Chain {
                 }
             }
             if !self.rows.is_empty() {
-                let errors = batch.errors.len();
+                let (errors, values) = (batch.errors.len(), batch.values.len());
                 step.transform.apply(batch, &self.rows);
+                batch.own_from = Some(match (step.transform.keeps_rows_apart(), batch.own_from) {
+                    (true, own) => own.unwrap_or(values),
+                    (false, _) => batch.values.len(),
+                });
                 if batch.errors.len() > errors {
                     self.failures.push((batch.errors.len(), place));
                 }
@@ -144,5 +148,98 @@ fn step_predicate(
                 "no predicate of that alias is defined in predicates",
             )),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Record, SchemaBuilder, Side, Type, Value};
+
+    fn chain(config: &[(&str, &str)]) -> Chain {
+        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Chain::from_config(&config).unwrap()
+    }
+
+    /// One record whose key and value are one struct of two texts.
+    fn shared() -> Batch {
+        let mut batch = Batch::default();
+        let text = |name: &str, builder: SchemaBuilder| {
+            builder.field(name, SchemaBuilder::new(Type::String).build())
+        };
+        let schema = batch.intern_schema(&text("b", text("a", SchemaBuilder::structure())).build());
+        let texts = [Value::String(batch.put_str("1")), Value::String(batch.put_str("x"))];
+        let value = Value::Struct(batch.push_values(&texts));
+        let (key_schema, key, value_schema) = (schema, value, schema);
+        batch.records.push(Record { key_schema, key, value_schema, value, ..Record::default() });
+        batch
+    }
+
+    fn texts(batch: &Batch, side: Side) -> Vec<String> {
+        let (_, Value::Struct(range)) = batch.records[0].side(side) else { panic!("no struct") };
+        let text = |value: &Value| match value {
+            Value::String(span) => batch.str(*span).to_owned(),
+            other => format!("{other:?}"),
+        };
+        batch.items(range).iter().map(text).collect()
+    }
+
+    const MASK: [(&str, &str); 4] = [
+        ("transforms", "mask"),
+        ("transforms.mask.type", "org.apache.kafka.connect.transforms.MaskField$Value"),
+        ("transforms.mask.fields", "a"),
+        ("transforms.mask.replacement", "*"),
+    ];
+
+    #[test]
+    fn a_struct_that_may_be_shared_is_copied() {
+        let mut batch = shared();
+        chain(&MASK).apply(&mut batch);
+        assert_eq!(
+            (texts(&batch, Side::Key), texts(&batch, Side::Value)),
+            (vec!["1".into(), "x".into()], vec!["*".into(), "x".into()])
+        );
+
+        // also when a transform has made it shared: the value's copy becomes the key's as well
+        let mut batch = shared();
+        let text = "org.apache.kafka.connect.transforms.";
+        let steps = [
+            ("transforms", "hoist,copy,key,value,mask".to_owned()),
+            ("transforms.hoist.type", format!("{text}HoistField$Value")),
+            ("transforms.hoist.field", "h".to_owned()),
+            ("transforms.copy.type", format!("{text}ValueToKey")),
+            ("transforms.copy.fields", "h".to_owned()),
+            ("transforms.key.type", format!("{text}ExtractField$Key")),
+            ("transforms.key.field", "h".to_owned()),
+            ("transforms.value.type", format!("{text}ExtractField$Value")),
+            ("transforms.value.field", "h".to_owned()),
+        ];
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|(key, value)| (*key, value.as_str()))
+            .chain(MASK[1..].iter().copied())
+            .collect();
+        batch.rows_are_own();
+        chain(&steps).apply(&mut batch);
+        assert!(batch.errors.is_empty(), "{:?}", batch.errors);
+        assert_eq!(
+            (texts(&batch, Side::Key), texts(&batch, Side::Value)),
+            (vec!["1".into(), "x".into()], vec!["*".into(), "x".into()])
+        );
+    }
+
+    #[test]
+    fn a_struct_that_fails_is_as_it_was() {
+        let cast = [
+            ("transforms", "cast"),
+            ("transforms.cast.type", "org.apache.kafka.connect.transforms.Cast$Value"),
+            ("transforms.cast.spec", "a:int32,b:int32"),
+        ];
+        let mut batch = shared();
+        batch.rows_are_own();
+        let values = batch.values.len();
+        chain(&cast).apply(&mut batch);
+        assert_eq!((batch.errors.len(), batch.values.len()), (1, values), "changed where it was");
+        assert_eq!(texts(&batch, Side::Value), ["1", "x"]);
     }
 }

@@ -19,6 +19,7 @@ pub(super) enum Operand {
 }
 
 /// Key or value of record `index`, or why it is neither struct nor map. A null is given as such.
+#[inline]
 pub(super) fn operand(
     batch: &Batch,
     index: usize,
@@ -35,12 +36,14 @@ pub(super) fn operand(
 }
 
 /// A value where a map without schema is needed.
+#[cold]
 pub(super) fn not_a_map(found: Value, purpose: &str) -> RecordError {
     let class = found.java_class();
     data_error(format!("Only Map objects supported in absence of schema for [{purpose}], found: {class}"))
 }
 
 /// A value where a struct is needed.
+#[cold]
 pub(super) fn not_a_struct(found: Value, purpose: &str) -> RecordError {
     data_error(format!("Only Struct objects supported for [{purpose}], found: {}", found.java_class()))
 }
@@ -122,6 +125,7 @@ impl<P> Default for PlanCache<P> {
 
 impl<P> PlanCache<P> {
     /// The plan for `schema`, compiled if there is none for a schema of the same content.
+    #[inline]
     pub(super) fn get(&mut self, schema: &SchemaRef, compile: impl FnOnce(&SchemaRef) -> P) -> &mut P {
         let is_it = |entry: &(SchemaRef, P)| Arc::ptr_eq(&entry.0, schema);
         if !self.plans.get(self.last).is_some_and(is_it) {
@@ -140,6 +144,7 @@ impl<P> PlanCache<P> {
 }
 
 /// The schema of an id; one without fields for an id that is none.
+#[inline]
 pub(super) fn schema_of(batch: &Batch, id: SchemaId) -> &SchemaRef {
     batch.schema_ref(id).unwrap_or_else(|| Schema::primitive(Type::Bytes, true))
 }
@@ -178,8 +183,14 @@ pub(super) struct Copies {
     places: Vec<(usize, Nulls)>,
     /// Stretches of fields that follow each other; empty if one has a default, so that nulls need a look.
     runs: Vec<std::ops::Range<usize>>,
+    /// Whether the runs go up, so that the fields can be taken where they are.
+    rising: bool,
+    /// Whether they are all fields in one run.
+    whole: bool,
     /// Fields that a row must have for the runs.
     fields: usize,
+    /// Values of the row at hand that have been changed.
+    old: Vec<Value>,
 }
 
 impl Copies {
@@ -203,7 +214,9 @@ impl Copies {
                 _ => runs.push(*at..*at + 1),
             }
         }
-        Self { runs, fields: schema.fields.len(), places }
+        let rising = runs.is_sorted_by(|one, next| one.end <= next.start);
+        let whole = matches!(&runs[..], [run] if run.len() == schema.fields.len());
+        Self { runs, rising, whole, fields: schema.fields.len(), places, old: Vec::new() }
     }
 
     /// Copies of all fields.
@@ -215,8 +228,7 @@ impl Copies {
     #[inline]
     pub(super) fn run(&self, batch: &mut Batch, range: Range32) -> Result<Range32, RecordError> {
         let start = batch.values.len();
-        let fits = range.len as usize == self.fields && range.places().end <= start;
-        if !fits || (self.runs.is_empty() && !self.places.is_empty()) {
+        if !self.is_plain(batch, range) {
             return self.run_with_defaults(batch, range);
         }
         for run in &self.runs {
@@ -226,6 +238,68 @@ impl Copies {
         Ok(Range32 { start: start as u32, len: self.places.len() as u32 })
     }
 
+    #[inline]
+    fn is_plain(&self, batch: &Batch, range: Range32) -> bool {
+        let fits = range.len as usize == self.fields && range.places().end <= batch.values.len();
+        fits && (!self.runs.is_empty() || self.places.is_empty())
+    }
+
+    /// The same for fields that may change: where they are if the struct is its record's own, else copied.
+    #[inline]
+    pub(super) fn take(&self, batch: &mut Batch, range: Range32) -> Result<Range32, RecordError> {
+        let first = range.start as usize;
+        let own = batch.own_from.is_some_and(|from| first >= from);
+        if own && self.whole && range.len as usize == self.fields && range.places().end <= batch.values.len()
+        {
+            return Ok(range);
+        }
+        self.take_some(batch, range, own)
+    }
+
+    fn take_some(&self, batch: &mut Batch, range: Range32, own: bool) -> Result<Range32, RecordError> {
+        let first = range.start as usize;
+        if !own || !self.rising || !self.is_plain(batch, range) {
+            return self.run(batch, range);
+        }
+        let mut to = first;
+        for run in &self.runs {
+            let from = first + run.start..first + run.end;
+            if from.start != to {
+                batch.values.copy_within(from, to);
+            }
+            to += run.len();
+        }
+        Ok(Range32 { start: range.start, len: self.places.len() as u32 })
+    }
+
+    /// Takes the fields, and has those that `place` finds for `fields` changed where they are: a value that is written in
+    /// parts and soon read as a whole would be waited for. If one of them fails, the struct is as it was.
+    #[inline]
+    pub(super) fn change<F>(
+        &mut self,
+        batch: &mut Batch,
+        range: Range32,
+        fields: &[F],
+        place: impl Fn(&F) -> usize,
+        mut change: impl FnMut(&mut Batch, &F, usize) -> Result<(), RecordError>,
+    ) -> Result<Range32, RecordError> {
+        let taken = self.take(batch, range)?;
+        let first = taken.start as usize;
+        self.old.clear();
+        for field in fields {
+            let at = first + place(field);
+            self.old.push(batch.values[at]);
+            if let Err(error) = change(batch, field, at) {
+                for (field, old) in fields.iter().zip(&self.old) {
+                    batch.values[first + place(field)] = *old;
+                }
+                return Err(error);
+            }
+        }
+        Ok(taken)
+    }
+
+    #[cold]
     fn run_with_defaults(&self, batch: &mut Batch, range: Range32) -> Result<Range32, RecordError> {
         let mut values = Vec::with_capacity(self.places.len());
         for (at, nulls) in &self.places {
@@ -252,23 +326,36 @@ pub(super) fn field_value(batch: &mut Batch, schema: &Schema, value: Value, repl
 #[derive(Debug, Clone)]
 pub(super) struct Text {
     pub(super) text: String,
-    span: Option<Span>,
+    /// The text as a value of the batch, whole: see [`Copies::change`]. Null until it is there.
+    value: Value,
 }
 
 impl Text {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), span: None }
+        Self { text: text.into(), value: Value::Null }
     }
 
     /// To be called when a batch begins.
     pub(super) fn begin(&mut self) {
-        self.span = None;
+        self.value = Value::Null;
     }
 
     /// Its place in the batch.
     #[inline]
     pub(super) fn span(&mut self, batch: &mut Batch) -> Span {
-        *self.span.get_or_insert_with(|| batch.put_str(&self.text))
+        match self.value(batch) {
+            Value::String(span) => *span,
+            _ => Span::default(),
+        }
+    }
+
+    /// The same as a value.
+    #[inline]
+    pub(super) fn value(&mut self, batch: &mut Batch) -> &Value {
+        if self.value.is_null() {
+            self.value = Value::String(batch.put_str(&self.text));
+        }
+        &self.value
     }
 }
 
@@ -374,6 +461,7 @@ pub(super) fn constant_of(batch: &Batch, value: Value) -> Constant {
 }
 
 /// Runs `one` on each row; what fails marks its record.
+#[inline]
 pub(super) fn each_row(
     batch: &mut Batch,
     rows: &[u32],

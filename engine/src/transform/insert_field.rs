@@ -7,7 +7,7 @@ use super::field_plan::{
 use super::{Transform, data_error};
 use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, Importance, ParsedConfig};
 use crate::data::{
-    Batch, Range32, Record, RecordError, Schema, SchemaBuilder, SchemaRef, Side, Span, TopicId, Type, Value,
+    Batch, Range32, Record, RecordError, Schema, SchemaBuilder, SchemaRef, Side, TopicId, Type, Value,
 };
 
 const PURPOSE: &str = "field insertion";
@@ -82,7 +82,7 @@ pub(super) fn make(config: &ParsedConfig, side: Side) -> Result<Box<dyn Transfor
 /// What is known of records beside their fields; texts are put once into each batch.
 struct Metadata {
     constant: Text,
-    topics: Vec<(TopicId, Span)>,
+    topics: Vec<(TopicId, Value)>,
 }
 
 impl Metadata {
@@ -92,6 +92,39 @@ impl Metadata {
     }
 
     #[inline]
+    fn topic(&mut self, batch: &mut Batch, id: TopicId) -> &Value {
+        let known = self.topics.iter().position(|(topic, _)| *topic == id);
+        let at = known.unwrap_or_else(|| {
+            let name = batch.topics.get(id as usize).cloned();
+            let name = Value::String(batch.put_str(name.as_deref().unwrap_or_default()));
+            self.topics.push((id, name));
+            self.topics.len() - 1
+        });
+        &self.topics[at].1
+    }
+
+    /// Appends the value of a record with a schema to the batch's; the usual ones are written where they belong at once.
+    #[inline]
+    fn push(&mut self, batch: &mut Batch, index: usize, source: Source) -> Result<(), RecordError> {
+        let record = &batch.records[index];
+        match source {
+            Source::Topic => {
+                let name = self.topic(batch, record.topic);
+                batch.values.push(*name);
+            }
+            Source::Timestamp if record.timestamp >= 0 => batch.values.push(Value::Date(record.timestamp)),
+            Source::Offset if record.origin.offset >= 0 => {
+                batch.values.push(Value::Int64(record.origin.offset))
+            }
+            _ => {
+                let record = *record;
+                let value = self.value(batch, &record, source, true)?;
+                batch.values.push(value);
+            }
+        }
+        Ok(())
+    }
+
     fn value(
         &mut self,
         batch: &mut Batch,
@@ -100,16 +133,7 @@ impl Metadata {
         with_schema: bool,
     ) -> Result<Value, RecordError> {
         Ok(match source {
-            Source::Topic => {
-                let known = self.topics.iter().find(|(topic, _)| *topic == record.topic);
-                let span = known.map(|(_, span)| *span).unwrap_or_else(|| {
-                    let name = batch.topics.get(record.topic as usize).cloned();
-                    let span = batch.put_str(name.as_deref().unwrap_or_default());
-                    self.topics.push((record.topic, span));
-                    span
-                });
-                Value::String(span)
-            }
+            Source::Topic => *self.topic(batch, record.topic),
             Source::Partition if record.partition >= 0 => Value::Int32(record.partition),
             Source::Partition => Value::Null,
             Source::Offset if record.origin.offset < 0 => {
@@ -171,11 +195,9 @@ impl InsertField {
         let (insertions, replace_null) = (&self.insertions, self.replace_null);
         let plan = self.plans.get(schema_of(batch, id), |schema| compile(insertions, replace_null, schema));
         let plan = plan.as_mut().map_err(|error| error.clone())?;
-        let record = batch.records[index];
         let mut range = plan.copies.run(batch, range)?;
         for insertion in &self.insertions {
-            let value = self.metadata.value(batch, &record, insertion.source, true)?;
-            batch.values.push(value);
+            self.metadata.push(batch, index, insertion.source)?;
             range.len += 1;
         }
         let schema = plan.target.id(batch);
@@ -208,5 +230,9 @@ impl Transform for InsertField {
             Operand::Map(range) => self.without_schema(batch, index, range),
             Operand::Struct(id, range) => self.with_schema(batch, index, id, range),
         });
+    }
+
+    fn keeps_rows_apart(&self) -> bool {
+        true
     }
 }

@@ -137,12 +137,19 @@ impl MaskField {
             copies: Copies::all(schema, replace_null),
         };
         let plan = self.plans.get(schema_of(batch, id), |schema| compile(schema));
-        let range = plan.copies.run(batch, range)?;
-        for at in &plan.masked {
-            let place = range.start as usize + at;
-            let value = self.mask.masked(batch, batch.values[place])?;
-            batch.values[place] = value;
-        }
+        let mask = &mut self.mask;
+        let one = |batch: &mut Batch, _: &usize, at: usize| match (batch.values[at], &mut mask.replacement) {
+            (Value::String(_), Some(text)) => {
+                let text = text.value(batch);
+                batch.values[at] = *text;
+                Ok(())
+            }
+            (value, _) => {
+                batch.values[at] = mask.masked(batch, value)?;
+                Ok(())
+            }
+        };
+        let range = plan.copies.change(batch, range, &plan.masked, |at| *at, one)?;
         batch.records[index].set_side(self.side, id, Value::Struct(range));
         Ok(())
     }
@@ -168,5 +175,9 @@ impl Transform for MaskField {
             Operand::Map(range) => self.without_schema(batch, index, range),
             Operand::Struct(schema, range) => self.with_schema(batch, index, schema, range),
         });
+    }
+
+    fn keeps_rows_apart(&self) -> bool {
+        true
     }
 }

@@ -40,6 +40,12 @@ use crate::data::{Batch, RecordError, Stage};
 pub trait Transform: Send {
     /// Applies the transform to the records at `rows`, which are live. What fails marks its record.
     fn apply(&mut self, batch: &mut Batch, rows: &[u32]);
+
+    /// Whether each struct that it gives a record as key or value is one it made, or the one that this record had there: none
+    /// that another record, side or field has as well.
+    fn keeps_rows_apart(&self) -> bool {
+        false
+    }
 }
 
 /// A failure of a transform, `DataException`.

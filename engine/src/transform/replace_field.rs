@@ -136,7 +136,7 @@ impl ReplaceField {
         let settings = &self.settings;
         let plan = self.plans.get(schema_of(batch, id), |schema| settings.compile(schema));
         let plan = plan.as_mut().map_err(|error| error.clone())?;
-        let range = plan.copies.run(batch, range)?;
+        let range = plan.copies.take(batch, range)?;
         let schema = plan.target.id(batch);
         batch.records[index].set_side(self.side, schema, Value::Struct(range));
         Ok(())
@@ -175,6 +175,10 @@ impl ReplaceField {
 impl Transform for ReplaceField {
     fn apply(&mut self, batch: &mut Batch, rows: &[u32]) {
         each_row(batch, rows, |batch, index| self.one(batch, index));
+    }
+
+    fn keeps_rows_apart(&self) -> bool {
+        true
     }
 }
 

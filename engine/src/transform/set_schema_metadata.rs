@@ -58,12 +58,16 @@ impl Transform for SetSchemaMetadata {
             }
             let plan = self.plans.get(schema_of(batch, id), |schema| compile(schema));
             let value = match value {
-                Value::Struct(range) => Value::Struct(plan.copies.run(batch, range)?),
+                Value::Struct(range) => Value::Struct(plan.copies.take(batch, range)?),
                 other => other,
             };
             let schema = plan.target.id(batch);
             batch.records[index].set_side(self.side, schema, value);
             Ok(())
         });
+    }
+
+    fn keeps_rows_apart(&self) -> bool {
+        true
     }
 }

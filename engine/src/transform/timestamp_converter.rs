@@ -277,14 +277,18 @@ impl TimestampConverter {
         let plan = plan.as_mut().map_err(|error| error.clone())?;
         let converted = match range {
             Some(range) => {
-                let range = plan.copies.run(batch, range)?;
-                if let Some((at, form)) = &plan.field {
-                    let place = range.start as usize + at;
-                    let form = form.as_ref().map_err(RecordError::clone)?;
-                    let value = batch.values[place];
-                    batch.values[place] = self.conversion.convert(batch, value, Some(*form))?;
-                }
-                Value::Struct(range)
+                let conversion = &mut self.conversion;
+                let one = |batch: &mut Batch, (_, form): &(usize, Result<Form, RecordError>), at: usize| {
+                    batch.values[at] = conversion.convert(batch, batch.values[at], Some(form.clone()?))?;
+                    Ok(())
+                };
+                Value::Struct(plan.copies.change(
+                    batch,
+                    range,
+                    plan.field.as_slice(),
+                    |field| field.0,
+                    one,
+                )?)
             }
             None => match &plan.field {
                 Some((_, form)) if self.field.text.is_empty() => {
@@ -322,5 +326,9 @@ impl Transform for TimestampConverter {
             0 => self.without_schema(batch, index),
             id => self.with_schema(batch, index, id),
         });
+    }
+
+    fn keeps_rows_apart(&self) -> bool {
+        true
     }
 }

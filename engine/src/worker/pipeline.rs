@@ -95,6 +95,7 @@ impl Pipeline {
         self.key.decode(batch, Side::Key);
         self.value.decode(batch, Side::Value);
         self.header.decode(batch);
+        batch.rows_are_own();
         self.chain.apply(batch);
     }
 

@@ -155,6 +155,28 @@ fn number(batch: &Batch, value: Value, target: Type) -> Result<Value, RecordErro
     })
 }
 
+/// [`cast`] of a whole number without a logical type to another number, where it is. `false` if it is something else.
+#[inline]
+pub(super) fn cast_whole(value: &mut Value, target: Type) -> bool {
+    let whole = match *value {
+        Value::Boolean(value) => i64::from(value),
+        Value::Int8(value) => value.into(),
+        Value::Int16(value) => value.into(),
+        Value::Int32(value) => value.into(),
+        Value::Int64(value) => value,
+        _ => return false,
+    };
+    match target {
+        Type::Int8 => *value = Value::Int8(whole as i8),
+        Type::Int16 => *value = Value::Int16(whole as i16),
+        Type::Int32 => *value = Value::Int32(whole as i32),
+        Type::Int64 => *value = Value::Int64(whole),
+        Type::Boolean => *value = Value::Boolean(whole != 0),
+        _ => return false,
+    }
+    true
+}
+
 fn from_whole(value: i64, target: Type) -> Value {
     match target {
         Type::Int8 => Value::Int8(value as i8),
