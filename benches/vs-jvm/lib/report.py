@@ -11,7 +11,7 @@ def table(results):
         for figure in kinds["jvm"][0]:
             jvm, ours = ([row[figure] for row in kinds[kind]] for kind in ("jvm", "aqueduct"))
             a, b = statistics.median(jvm), statistics.median(ours)
-            ratio = (b / a if figure.endswith("/s") else a / b) if a and b else float("nan")
+            ratio = (b / a if figure.endswith(("/s", "%")) else a / b) if a and b else float("nan")
             out.append(f"| {case} | {figure} | {span(jvm)} | {span(ours)} | {ratio:.1f} times better |")
     return "\n".join(out)
 

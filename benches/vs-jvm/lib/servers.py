@@ -27,8 +27,14 @@ class Service:
         self.script, self.variables = SERVICES / name, {**os.environ, **variables}
         subprocess.run([self.script, "up"], check=True, stdin=subprocess.DEVNULL, env=self.variables)
         Service.running.append(self)
-        text = subprocess.run([self.script, "environment"], check=True, capture_output=True, text=True, env=self.variables).stdout
-        self.env = dict(re.findall(r"export (\w+)='?([^'\n]*)'?", text))
+        self.env = Service.of(name, self.variables)
+
+    @staticmethod
+    def of(name, variables=None):
+        """The variables that say where a service is."""
+        command = [SERVICES / name, "environment"]
+        text = subprocess.run(command, check=True, capture_output=True, text=True, env=variables).stdout
+        return dict(re.findall(r"export (\w+)='?([^'\n]*)'?", text))
 
     @staticmethod
     def all_down():

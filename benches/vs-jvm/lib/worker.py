@@ -1,5 +1,5 @@
 """A standalone worker under test, JVM or ours, and what a case costs it."""
-import json, os, pathlib, re, shutil, signal, subprocess, sys, time, urllib.request
+import atexit, json, os, pathlib, re, shutil, signal, socket, subprocess, sys, time, urllib.request
 
 from .servers import WORK
 
@@ -38,9 +38,13 @@ class Worker:
                        "org.apache.kafka.connect.cli.ConnectStandalone", str(properties)]
         else:
             command = [binary, "standalone", str(properties)]
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", REST_PORT)) == 0:
+                sys.exit(f"port {REST_PORT} is taken: a worker of a run that broke off?")
         started = time.perf_counter()
         log = open(self.dir / "log", "wb")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        atexit.register(self.process.kill)
         while True:
             try:
                 with urllib.request.urlopen(f"{REST}/connectors", timeout=5) as answer:
