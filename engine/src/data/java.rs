@@ -1,7 +1,7 @@
 //! Values as Java prints them: `String.valueOf(value)`, what FileStreamSink writes.
 
 use super::java_time::print_date;
-use super::{Batch, Range32, Schema, SchemaId, Value};
+use super::{Batch, Range32, Schema, SchemaId, Value, append};
 
 /// Appends `String.valueOf(value)`: `Struct{a=1,b=x}` (null fields left out), `{a=1}`, `[1, 2]`, Java's numbers and
 /// dates. A `byte[]` prints as `[B@` and a hash of its content, where Java has an arbitrary number.
@@ -79,8 +79,8 @@ fn structure(batch: &Batch, schema: Option<&Schema>, range: Range32, out: &mut V
     out.push(b'}');
 }
 
-fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+fn integer(value: impl Into<i64>, out: &mut Vec<u8>) {
+    append::integer(value.into(), out);
 }
 
 fn content_hash(bytes: &[u8]) -> u32 {
@@ -103,15 +103,18 @@ pub fn java_double(value: f64, out: &mut Vec<u8>) {
 /// shortest one. False if it has more.
 #[inline]
 fn few_decimals(value: f64, out: &mut Vec<u8>) -> bool {
-    let thousandths = (value.abs() * 1000.0).round();
-    if thousandths / 1000.0 != value.abs() || (value == 0.0 && value.is_sign_negative()) {
+    let thousandths = (value.abs() * 1000.0 + 0.5) as u64;
+    if thousandths as f64 / 1000.0 != value.abs() || (value == 0.0 && value.is_sign_negative()) {
         return false;
     }
-    let thousandths = thousandths as u64;
-    out.extend((value < 0.0).then_some(b'-'));
-    out.extend_from_slice(itoa::Buffer::new().format(thousandths / 1000).as_bytes());
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    append::integer((thousandths / 1000) as i64, out);
     let rest = (thousandths % 1000) as u16;
-    let digits = [b'.', digit(rest / 100), digit(rest / 10 % 10), digit(rest % 10)];
+    // in one register
+    let digits = [u32::from(b'.'), digit(rest / 100), digit(rest / 10 % 10), digit(rest % 10)];
+    let digits = digits[0] | (digits[1] << 8) | (digits[2] << 16) | (digits[3] << 24);
     let len = if !rest.is_multiple_of(10) {
         4
     } else if !rest.is_multiple_of(100) {
@@ -119,12 +122,14 @@ fn few_decimals(value: f64, out: &mut Vec<u8>) -> bool {
     } else {
         2
     };
-    out.extend_from_slice(&digits[..len]);
+    let end = out.len() + len;
+    out.extend_from_slice(&digits.to_le_bytes());
+    out.truncate(end);
     true
 }
 
-const fn digit(value: u16) -> u8 {
-    b'0' + value as u8
+const fn digit(value: u16) -> u32 {
+    b'0' as u32 + value as u32
 }
 
 /// Appends a number as `Float.toString` (Java 19 and newer) prints it.

@@ -3,6 +3,7 @@
 //! A [`Batch`] owns every byte and every value of its records; a [`Value`] is 16 bytes, `Copy`, and says where in the
 //! batch its content lies. Nothing is counted or freed per field, and all goes at once with the batch.
 
+pub(crate) mod append;
 mod batch;
 mod constant;
 mod decimal;

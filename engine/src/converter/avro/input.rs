@@ -40,8 +40,27 @@ impl<'a> Cursor<'a> {
                 self.at += 2;
                 Ok(zig_zag(u64::from(*low & 0x7f) | (u64::from(*high) << 7)))
             }
-            _ => self.long_slowly(),
+            Some(rest) => match rest.first_chunk::<8>() {
+                Some(chunk) => self.long_of_word(u64::from_le_bytes(*chunk)),
+                None => self.long_slowly(),
+            },
+            None => self.long_slowly(),
         }
+    }
+
+    /// A number of at most eight bytes, all groups of seven bits at once.
+    #[inline]
+    fn long_of_word(&mut self, word: u64) -> Result<i64, Malformed> {
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            return self.long_slowly();
+        }
+        self.at += (ends.trailing_zeros() as usize + 1) / 8;
+        // up to the first byte that ends it
+        let groups = word & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+        let pairs = (groups & 0x007f_007f_007f_007f) | ((groups & 0x7f00_7f00_7f00_7f00) >> 1);
+        let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
+        Ok(zig_zag((fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)))
     }
 
     fn long_slowly(&mut self) -> Result<i64, Malformed> {
@@ -162,6 +181,24 @@ mod tests {
         assert_eq!(long(&[0xff; 9].into_iter().chain([1]).collect::<Vec<_>>()), Ok(i64::MIN));
         assert!(long(&[0xff; 11]).is_err());
         assert!(long(&[0x80]).is_err());
+        // with more bytes behind it, and without
+        for bits in 0..64 {
+            for value in [1_i64 << bits, -(1_i64 << (bits % 63)), (1_i64 << bits).wrapping_sub(1)] {
+                let mut bytes = Vec::new();
+                let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+                while rest >= 0x80 {
+                    bytes.push(rest as u8 | 0x80);
+                    rest >>= 7;
+                }
+                bytes.push(rest as u8);
+                let len = bytes.len();
+                for behind in [0, 16] {
+                    bytes.resize(len + behind, 0xff);
+                    let mut cursor = Cursor::new(&bytes);
+                    assert_eq!((cursor.long(), cursor.at), (Ok(value), len));
+                }
+            }
+        }
         let int = |bytes: &[u8]| Cursor::new(bytes).int();
         assert_eq!(int(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Ok(i32::MIN));
         assert_eq!(int(&[0xfe, 0xff, 0xff, 0xff, 0x7f]), Ok(i32::MAX));

@@ -27,7 +27,7 @@ use aqueduct_schema_registry::{Schema as Text, SchemaType};
 use super::json::JsonText;
 use super::registry::{Derived, Failure, Fetched, Format, Input, RegistryConverter};
 use crate::config::{ConfigDef, ConfigError, ConfigMap};
-use crate::data::{Batch, SchemaId, SchemaRef, Span, Value};
+use crate::data::{Batch, SchemaId, SchemaRef, Side, Span, Value};
 use model::{AvroSchema, Kind};
 pub(super) use names::scrubbed;
 use options::Options;
@@ -210,6 +210,27 @@ impl Format for AvroFormat {
         // a null at the top has no schema either
         let schema = plan.schema.as_ref().filter(|_| !value.is_null());
         Ok((schema.map_or(0, |schema| batch.intern_schema(schema)), value))
+    }
+
+    #[inline]
+    fn read_record(
+        &mut self,
+        reader: &mut Reader,
+        input: Input<'_>,
+        batch: &mut Batch,
+        (index, side): (usize, Side),
+    ) -> Result<(), Failure> {
+        if let Reader::Plan(plan) = reader
+            && let (Some(record), Some(schema)) = (plan.record(), &plan.schema)
+        {
+            let range = read::read_record(plan, record, input, batch, &mut self.stack)?;
+            let schema = batch.intern_schema(schema);
+            batch.records[index].set_side(side, schema, Value::Struct(range));
+            return Ok(());
+        }
+        let (schema, value) = self.read(reader, input, batch)?;
+        batch.records[index].set_side(side, schema, value);
+        Ok(())
     }
 
     fn derive(&mut self, schema: Option<&SchemaRef>) -> Result<Derived, Failure> {

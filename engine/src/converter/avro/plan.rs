@@ -91,3 +91,14 @@ pub(in crate::converter) struct ReadPlan {
     /// Bytes at the top stand without their length.
     pub(super) raw: bool,
 }
+
+impl ReadPlan {
+    /// The record type at the top, if there is one with a schema.
+    #[inline]
+    pub(super) const fn record(&self) -> Option<usize> {
+        match self.root {
+            Read::Struct(record) if !self.raw => Some(record),
+            _ => None,
+        }
+    }
+}

@@ -40,16 +40,21 @@ pub(super) fn read(
     stack.clear();
     let mut reader = Reader { plan, input, cursor: Cursor::new(input.bytes), batch, stack, depth: 0 };
     let value = if plan.raw { reader.raw(&plan.root) } else { reader.value(&plan.root) };
-    value.map_err(|error| match error {
-        ReadError::Failure(failure) => *failure,
-        ReadError::Malformed(Malformed(why)) => {
-            let at = reader.cursor.at;
-            Failure::serializer(format!(
-                "the Avro datum of {} bytes is malformed: {why} (at byte {at})",
-                input.bytes.len()
-            ))
-        }
-    })
+    value.map_err(|error| reader.failure(error))
+}
+
+/// Reads one datum whose schema is a record, [`ReadPlan::record`]: its fields.
+#[inline]
+pub(super) fn read_record(
+    plan: &ReadPlan,
+    record: usize,
+    input: Input<'_>,
+    batch: &mut Batch,
+    stack: &mut Vec<Value>,
+) -> std::result::Result<Range32, Failure> {
+    stack.clear();
+    let mut reader = Reader { plan, input, cursor: Cursor::new(input.bytes), batch, stack, depth: 0 };
+    reader.fields(record).map_err(|error| reader.failure(error))
 }
 
 struct Reader<'a, 'b> {
@@ -63,6 +68,49 @@ struct Reader<'a, 'b> {
 }
 
 impl<'a> Reader<'a, '_> {
+    #[cold]
+    fn failure(&self, error: ReadError) -> Failure {
+        match error {
+            ReadError::Failure(failure) => *failure,
+            ReadError::Malformed(Malformed(why)) => {
+                let (at, len) = (self.cursor.at, self.input.bytes.len());
+                Failure::serializer(format!(
+                    "the Avro datum of {len} bytes is malformed: {why} (at byte {at})"
+                ))
+            }
+        }
+    }
+
+    /// Reads a field into its place, which is null so far. The usual values are written there at once: one that is given on
+    /// in parts and read as a whole is waited for.
+    fn field(&mut self, read: &Read, at: usize) -> Result<()> {
+        match read {
+            Read::Int32 => self.batch.values[at] = Value::Int32(self.cursor.int()?),
+            Read::Int64 => self.batch.values[at] = Value::Int64(self.cursor.long()?),
+            Read::Boolean => self.batch.values[at] = Value::Boolean(self.cursor.boolean()?),
+            Read::Float64 => self.batch.values[at] = Value::Float64(f64::from_le_bytes(self.cursor.array()?)),
+            Read::Timestamp => self.batch.values[at] = Value::Date(self.cursor.long()?),
+            Read::String => {
+                let bytes = self.cursor.bytes()?;
+                if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() {
+                    let span = self.input.span(self.cursor.at - bytes.len(), bytes.len());
+                    self.batch.values[at] = Value::String(span);
+                } else {
+                    // as Java: what is no UTF-8 is replaced
+                    self.batch.values[at] = Value::String(self.batch.put_str(&decode_utf8(bytes)));
+                }
+            }
+            Read::Optional { index, inner } => {
+                if self.cursor.index(2, UNION)? == usize::from(*index) {
+                    return self.field(inner, at);
+                }
+            }
+            Read::Struct(record) => self.batch.values[at] = Value::Struct(self.fields(*record)?),
+            other => self.batch.values[at] = self.value(other)?,
+        }
+        Ok(())
+    }
+
     fn value(&mut self, read: &Read) -> Result<Value> {
         Ok(match read {
             Read::Int32 => Value::Int32(self.cursor.int()?),
@@ -75,7 +123,7 @@ impl<'a> Reader<'a, '_> {
                 branch if branch == usize::from(*index) => return self.value(inner),
                 _ => Value::Null,
             },
-            Read::Struct(record) => return self.record(*record),
+            Read::Struct(record) => Value::Struct(self.fields(*record)?),
             Read::Timestamp => Value::Date(self.cursor.long()?),
             Read::Date => Value::Date(i64::from(self.cursor.int()?) * DAY_MS),
             Read::Bytes => {
@@ -165,19 +213,18 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    fn record(&mut self, record: usize) -> Result<Value> {
+    fn fields(&mut self, record: usize) -> Result<Range32> {
         self.deeper()?;
         let plan = self.plan;
-        let Some(fields) = plan.records.get(record) else { return Ok(Value::Null) };
+        let fields = plan.records.get(record).map_or(&[][..], |fields| fields);
         // the places first: what lies within comes behind them
         let start = self.batch.values.len();
         self.batch.values.resize(start + fields.len(), Value::Null);
         for (index, field) in fields.iter().enumerate() {
-            let value = self.value(field)?;
-            self.batch.values[start + index] = value;
+            self.field(field, start + index)?;
         }
         self.depth -= 1;
-        Ok(Value::Struct(Range32 { start: start as u32, len: fields.len() as u32 }))
+        Ok(Range32 { start: start as u32, len: fields.len() as u32 })
     }
 
     /// Whether values of that kind may take no bytes.

@@ -6,10 +6,10 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::super::json::{JsonText, quoted};
+use super::super::json::{JsonText, Lead, is_plain, quoted};
 use super::input::{Cursor, Items, Malformed};
 use super::plan::{Read, ReadPlan};
-use crate::data::{Schema, SchemaRef, java_double, java_float};
+use crate::data::{Schema, SchemaRef, append, java_double, java_float};
 
 /// Records within records that the short way follows.
 const MAX_DEPTH: u32 = 64;
@@ -36,7 +36,7 @@ enum Text {
     Array(Box<Text>),
     Map(Box<Text>),
     /// What precedes each field (brace or comma, name, colon), and the field.
-    Struct(Box<[(Box<[u8]>, Text)]>),
+    Struct(Box<[(Lead, Text)]>),
     /// Null is written as these bytes.
     Optional {
         index: usize,
@@ -135,29 +135,53 @@ fn structure(plan: &ReadPlan, reads: &[Read], schema: &Schema, json: &JsonText, 
         return None;
     }
     let fields = reads.iter().zip(&schema.fields).enumerate().map(|(index, (read, field))| {
-        let mut lead = vec![if index == 0 { b'{' } else { b',' }];
-        quoted(field.name.as_bytes(), &mut lead);
-        lead.push(b':');
-        Some((lead.into_boxed_slice(), compile(plan, read, &field.schema, json, depth + 1)?))
+        Some((
+            Lead::new(if index == 0 { b"{" } else { b"," }, &field.name),
+            compile(plan, read, &field.schema, json, depth + 1)?,
+        ))
     });
     Some(Text::Struct(fields.collect::<Option<_>>()?))
 }
 
-fn integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
+/// The usual types, within the loop over a struct's fields.
+#[inline]
 fn text(plan: &Text, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), NotSo> {
+    let plan = match plan {
+        Text::Optional { index, inner, null } => {
+            if cursor.index(2, "")? != *index {
+                out.extend_from_slice(null);
+                return Ok(());
+            }
+            inner
+        }
+        plan => plan,
+    };
     match plan {
         Text::String => string(cursor.bytes()?, out)?,
-        Text::Long => integer(cursor.long()?, out),
-        Text::Int => integer(cursor.int()?, out),
-        Text::Boolean => out.extend_from_slice(if cursor.boolean()? { b"true" } else { b"false" }),
+        Text::Long => append::integer(cursor.long()?, out),
+        Text::Int => append::integer(cursor.int()?.into(), out),
+        Text::Boolean if cursor.boolean()? => out.extend_from_slice(b"true"),
+        Text::Boolean => out.extend_from_slice(b"false"),
+        other => other_text(other, cursor, out)?,
+    }
+    Ok(())
+}
+
+#[inline(never)]
+fn other_text(plan: &Text, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), NotSo> {
+    match plan {
+        Text::Optional { .. } | Text::String | Text::Long | Text::Int | Text::Boolean => {
+            return text(plan, cursor, out);
+        }
         Text::Double => {
             let value = f64::from_le_bytes(cursor.array()?);
-            out.extend((!value.is_finite()).then_some(b'"'));
-            java_double(value, out);
-            out.extend((!value.is_finite()).then_some(b'"'));
+            if value.is_finite() {
+                java_double(value, out);
+            } else {
+                out.push(b'"');
+                java_double(value, out);
+                out.push(b'"');
+            }
         }
         Text::Float => {
             let value = f32::from_le_bytes(cursor.array()?);
@@ -167,25 +191,18 @@ fn text(plan: &Text, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), N
         }
         Text::Struct(fields) => {
             for (lead, field) in fields {
-                out.extend_from_slice(lead);
+                lead.write(out);
                 text(field, cursor, out)?;
             }
             out.push(b'}');
         }
-        Text::Optional { index, inner, null } => {
-            if cursor.index(2, "")? != *index {
-                out.extend_from_slice(null);
-                return Ok(());
-            }
-            return text(inner, cursor, out);
-        }
         Text::Enum(symbols) => out.extend_from_slice(&symbols[cursor.index(symbols.len(), "")?]),
-        Text::Int8 => integer(cursor.int()? as i8, out),
-        Text::Int16 => integer(cursor.int()? as i16, out),
+        Text::Int8 => append::integer((cursor.int()? as i8).into(), out),
+        Text::Int16 => append::integer((cursor.int()? as i16).into(), out),
         Text::Bytes => base64(cursor.bytes()?, out),
         Text::Fixed(size) => base64(cursor.take(*size)?, out),
         Text::Time => match cursor.int()? {
-            ms @ 0..86_400_000 => integer(ms, out),
+            ms @ 0..86_400_000 => append::integer(ms.into(), out),
             _ => return Err(NotSo),
         },
         Text::Array(item) => {
@@ -240,11 +257,8 @@ fn map(value: &Text, cursor: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<(), N
 
 #[inline]
 fn string(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), NotSo> {
-    if is_plain(bytes) {
-        out.reserve(bytes.len() + 2);
-        out.push(b'"');
-        out.extend_from_slice(bytes);
-        out.push(b'"');
+    if is_plain::<0x80>(bytes) {
+        append::between_quotes(bytes, out);
         return Ok(());
     }
     std::str::from_utf8(bytes).map_err(|_| NotSo)?;
@@ -256,50 +270,4 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
     out.push(b'"');
-}
-
-/// ASCII that stands in JSON as it is: eight bytes at a time.
-#[inline]
-fn is_plain(bytes: &[u8]) -> bool {
-    const fn all(byte: u8) -> u64 {
-        u64::from_ne_bytes([byte; 8])
-    }
-    // the highest bit of a byte is set in the sum where the byte is none that we want; bytes from 0x80 on have it themselves
-    const fn suspicious(word: u64) -> u64 {
-        let quote = word ^ all(b'"');
-        let backslash = word ^ all(b'\\');
-        (word.wrapping_sub(all(0x20)) & !word)
-            | (quote.wrapping_sub(all(1)) & !quote)
-            | (backslash.wrapping_sub(all(1)) & !backslash)
-            | word
-    }
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut found = 0;
-    for word in words {
-        found |= suspicious(u64::from_ne_bytes(*word));
-    }
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    (found | suspicious(u64::from_ne_bytes(last))) & all(0x80) == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_text_is_told_from_other() {
-        for length in 0..20 {
-            let mut text = vec![b'a'; length];
-            assert!(is_plain(&text));
-            for at in 0..length {
-                for byte in 0..=255 {
-                    text[at] = byte;
-                    let plain = (0x20..0x80).contains(&byte) && byte != b'"' && byte != b'\\';
-                    assert_eq!(is_plain(&text), plain, "{byte} at {at} of {length}");
-                }
-                text[at] = b'a';
-            }
-        }
-    }
 }

@@ -4,10 +4,10 @@
 //! compiled for that schema. Strings without escapes are places in the message itself.
 
 mod base64;
-mod digits;
 pub(super) mod document;
 mod encoding;
 mod envelope;
+mod lead;
 mod number;
 pub(super) mod payload;
 mod read;
@@ -35,7 +35,9 @@ use scan::Scanner;
 use shapes::Shapes;
 use write::{DecimalFormat, Options};
 
+pub(super) use lead::Lead;
 pub(super) use text::JsonText;
+pub(super) use text_scan::is_plain;
 pub use write::quoted;
 
 pub(super) const CLASS: &str = "org.apache.kafka.connect.json.JsonConverter";

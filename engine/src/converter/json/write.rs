@@ -4,12 +4,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::Dialect;
-use super::digits;
+use super::lead::Lead;
 use super::text_scan;
 use super::union::is_union;
 use crate::converter::Failure;
 use crate::data::{
-    Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, TIME, TIMESTAMP, Type, Value, decimal_string,
+    Batch, DATE, DECIMAL, Range32, Schema, SchemaRef, TIME, TIMESTAMP, Type, Value, append, decimal_string,
     java_double, java_float,
 };
 
@@ -46,12 +46,11 @@ const SPECIAL: [bool; 256] = {
 
 /// Appends a JSON string of UTF-8 text, quotes included.
 pub fn quoted(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    if text_scan::is_plain(text) {
-        out.extend_from_slice(text);
-        out.push(b'"');
+    if text_scan::is_plain::<0xf0>(text) {
+        append::between_quotes(text, out);
         return;
     }
+    out.push(b'"');
     let mut start = 0;
     let mut at = 0;
     while at < text.len() {
@@ -96,44 +95,6 @@ fn escape(text: &[u8], out: &mut Vec<u8>) -> usize {
     1
 }
 
-/// What precedes a field's value: comma, quoted name, colon. Short ones lie in a block of fixed length, which is copied
-/// without a call.
-#[derive(Debug)]
-struct Lead {
-    block: [u8; Lead::BLOCK],
-    /// Bytes of it; 0 where the lead is too long for the block.
-    short: usize,
-    whole: Box<[u8]>,
-}
-
-impl Lead {
-    const BLOCK: usize = 32;
-
-    fn new(index: usize, name: &str) -> Self {
-        let mut whole = Vec::new();
-        if index > 0 {
-            whole.push(b',');
-        }
-        quoted(name.as_bytes(), &mut whole);
-        whole.push(b':');
-        let mut block = [0; Self::BLOCK];
-        let short = if whole.len() <= Self::BLOCK { whole.len() } else { 0 };
-        block[..short].copy_from_slice(&whole[..short]);
-        Self { block, short, whole: whole.into() }
-    }
-
-    #[inline]
-    fn write(&self, out: &mut Vec<u8>) {
-        if self.short == 0 {
-            out.extend_from_slice(&self.whole);
-            return;
-        }
-        let end = out.len() + self.short;
-        out.extend_from_slice(&self.block);
-        out.truncate(end);
-    }
-}
-
 /// A schema made ready for writing.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -154,7 +115,7 @@ impl Plan {
     pub(super) fn new(schema: &SchemaRef) -> Self {
         let logical = [DECIMAL, DATE, TIME, TIMESTAMP].into_iter().find(|name| schema.is_named(name));
         let field = |(index, field): (usize, &crate::data::Field)| {
-            (Lead::new(index, &field.name), Plan::new(&field.schema))
+            (Lead::new(if index > 0 { b"," } else { b"" }, &field.name), Plan::new(&field.schema))
         };
         let nested = matches!(schema.kind, Type::Struct | Type::Array | Type::Map);
         Self {
@@ -172,14 +133,16 @@ impl Plan {
 
 #[inline]
 fn integer(value: i64, out: &mut Vec<u8>) {
-    digits::write(value, out);
+    append::integer(value, out);
 }
 
 fn float64(value: f64, out: &mut Vec<u8>) {
-    let quote = !value.is_finite();
-    out.extend(quote.then_some(b'"'));
+    if value.is_finite() {
+        return java_double(value, out);
+    }
+    out.push(b'"');
     java_double(value, out);
-    out.extend(quote.then_some(b'"'));
+    out.push(b'"');
 }
 
 fn float32(value: f32, out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aqueduct_schema_registry::{Resolved, Schema as Text, SchemaType};
 
 use crate::converter;
-use crate::data::{Batch, SchemaId, SchemaRef, Span, Value};
+use crate::data::{Batch, SchemaId, SchemaRef, Side, Span, Value};
 
 /// Why one record cannot be converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,20 @@ pub(in crate::converter) trait Format: Send + 'static {
         input: Input<'_>,
         batch: &mut Batch,
     ) -> Result<(SchemaId, Value), Failure>;
+
+    /// [`Self::read`] for key or value of a record of the batch.
+    #[inline]
+    fn read_record(
+        &mut self,
+        reader: &mut Self::Reader,
+        input: Input<'_>,
+        batch: &mut Batch,
+        (index, side): (usize, Side),
+    ) -> Result<(), Failure> {
+        let (schema, value) = self.read(reader, input, batch)?;
+        batch.records[index].set_side(side, schema, value);
+        Ok(())
+    }
 
     /// The language's schema for one of Connect; `None` is schemaless data.
     fn derive(&mut self, schema: Option<&SchemaRef>) -> Result<Derived, Failure>;

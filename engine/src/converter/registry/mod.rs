@@ -294,13 +294,14 @@ impl<F: Format> Converter for RegistryConverter<F> {
             }
             let place = Span { offset: span.offset + wire::PREFIX as u32, len: payload.len() as u32, ..span };
             let read = match &mut reader {
-                Some(Ok(reader)) => self.format.read(reader, Input { bytes: payload, place }, batch),
+                Some(Ok(reader)) => {
+                    self.format.read_record(reader, Input { bytes: payload, place }, batch, (index, side))
+                }
                 Some(Err(failure)) => Err(failure.clone()),
                 None => Err(Failure::serializer(NOT_PREPARED)),
             };
-            match read {
-                Ok((schema, value)) => batch.records[index].set_side(side, schema, value),
-                Err(failure) => fail::<F>(batch, index, side, true, failure),
+            if let Err(failure) = read {
+                fail::<F>(batch, index, side, true, failure);
             }
         }
         batch.segments = segments;
