@@ -1,6 +1,8 @@
 //! PostgreSQL CDC against real servers: beside Debezium on the same database, from Debezium's offsets and back, and with
 //! everything killed in turn.
 
+#[path = "postgres_cdc/streamed.rs"]
+mod streamed;
 #[path = "postgres_cdc/support.rs"]
 mod support;
 
@@ -11,53 +13,9 @@ use std::time::Duration;
 
 use aqueduct_tests::{Aqueduct, Database, OwnPostgres, Worker, env, records, topics, wait_for};
 use serde_json::{Value, json};
-use support::connector;
+use support::{compare, connector};
 
-const WAIT: Duration = Duration::from_secs(60);
-
-/// What is not the same in two runs, made the same: clocks, the run's id, the source's name; of a snapshot also its position.
-fn normal(record: &Value, prefix: &str) -> Value {
-    let parse = |text: &Value| text.as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
-    let (key, mut value) = (parse(&record["key"]), parse(&record["payload"]));
-    for clock in ["ts_ms", "ts_us", "ts_ns"] {
-        if value["payload"].get("op").is_some() && value["payload"].get(clock).is_some() {
-            value["payload"][clock] = json!("now");
-        }
-    }
-    let source = &mut value["payload"]["source"];
-    if source.is_object() && source["snapshot"] != "false" {
-        for position in ["ts_ms", "ts_us", "ts_ns", "lsn", "txId", "sequence"] {
-            source[position] = json!("snapshot");
-        }
-    }
-    let mut headers = record["headers"].as_array().cloned().unwrap_or_default();
-    for at in (1..headers.len()).step_by(2) {
-        if headers[at - 1] == "__debezium.context.runId" {
-            headers[at] = json!("run");
-        }
-    }
-    let text = json!({"key": key, "value": value, "headers": headers}).to_string();
-    serde_json::from_str(&text.replace(prefix, "PREFIX")).unwrap()
-}
-
-/// Paths at which two values differ.
-fn differences(ours: &Value, theirs: &Value, path: &str, found: &mut Vec<String>) {
-    match (ours, theirs) {
-        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => {
-            for (key, value) in a {
-                differences(value, &b[key], &format!("{path}/{key}"), found);
-            }
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            for (index, (a, b)) in a.iter().zip(b).enumerate() {
-                let name = a.get("field").and_then(Value::as_str).map_or(index.to_string(), str::to_owned);
-                differences(a, b, &format!("{path}/{name}"), found);
-            }
-        }
-        (a, b) if a == b => {}
-        (a, b) => found.push(format!("{path}: ours {a}, Debezium's {b}")),
-    }
-}
+pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 /// The same snapshot and the same changes through both, in several modes of types, schemas included.
 #[test]
@@ -103,22 +61,9 @@ fn events_are_debezium_s() {
     // Debezium has no structured form for the end of the day and gives null
     let better =
         |difference: &String| difference.contains("mode 4/value/payload/after/t6: ours {\"hour\":24,");
-    let mut compared = 0;
-    let mut found = Vec::new();
-    for topic in topics() {
-        let Some(mode) = theirs.iter().position(|prefix| topic.starts_with(&format!("{prefix}."))) else {
-            continue;
-        };
-        let our_topic = topic.replace(&theirs[mode], &ours[mode]);
-        let (our_records, their_records) = (records(&our_topic), records(&topic));
-        if our_records.len() != their_records.len() {
-            found.push(format!("{topic}: ours {}, Debezium's {}", our_records.len(), their_records.len()));
-        }
-        for (at, (a, b)) in our_records.iter().zip(&their_records).enumerate() {
-            compared += 1;
-            let name = format!("{}[{at}] mode {mode}", topic.replace(&theirs[mode], ""));
-            differences(&normal(a, &ours[mode]), &normal(b, &theirs[mode]), &name, &mut found);
-        }
+    let (mut compared, mut found) = (0, Vec::new());
+    for (mode, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+        compared += compare(ours, theirs, &format!("mode {mode}"), &mut found);
     }
     found.retain(|difference| !better(difference));
     assert!(

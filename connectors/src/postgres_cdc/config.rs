@@ -2,6 +2,7 @@
 
 mod keys;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aqueduct_engine::config::ParsedConfig;
@@ -85,6 +86,16 @@ pub(super) struct Snapshot {
     pub(super) overrides: Vec<(String, String)>,
 }
 
+/// Transactions that the server sends before their commit.
+#[derive(Debug)]
+pub(super) struct Streaming {
+    pub(super) enabled: bool,
+    /// Bytes of all of them that stay in memory.
+    pub(super) memory: usize,
+    /// Where the rest goes.
+    pub(super) folder: PathBuf,
+}
+
 /// Heartbeats.
 #[derive(Debug, Clone)]
 pub(super) struct Heartbeat {
@@ -103,6 +114,7 @@ pub(super) struct Settings {
     pub(super) types: TypeSettings,
     pub(super) placeholder: Vec<u8>,
     pub(super) snapshot: Snapshot,
+    pub(super) streaming: Streaming,
     pub(super) heartbeat: Option<Heartbeat>,
     pub(super) skipped: Skipped,
     pub(super) tombstones: bool,
@@ -176,6 +188,13 @@ impl Settings {
             types: types(&values)?,
             placeholder: placeholder(&values)?,
             snapshot: snapshot(&values)?,
+            streaming: Streaming {
+                enabled: values.flag("streaming.transactions.enabled"),
+                memory: usize::try_from(values.parsed.long("streaming.memory.bytes")).unwrap_or(usize::MAX),
+                folder: values
+                    .text("streaming.spill.directory")
+                    .map_or_else(std::env::temp_dir, PathBuf::from),
+            },
             heartbeat: heartbeat(&values),
             skipped: skipped(&values)?,
             tombstones: values.flag("tombstones.on.delete"),
@@ -212,7 +231,7 @@ fn plugin_name(values: &Values<'_>) -> Result<(), ConnectError> {
 }
 
 fn connection(values: &Values<'_>) -> Result<ConnectionSettings, ConnectError> {
-    let file = |key: &str| values.text(key).map(std::path::PathBuf::from);
+    let file = |key: &str| values.text(key).map(PathBuf::from);
     let mode = values.or("database.sslmode", "prefer");
     Ok(ConnectionSettings {
         host: values.or("database.hostname", "localhost"),

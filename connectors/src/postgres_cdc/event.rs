@@ -46,7 +46,7 @@ pub(super) struct Origin<'a> {
     /// Commit time, or the snapshot's, in microseconds since 1970.
     pub(super) micros: i64,
     /// Its name and LSN on the server it first happened on.
-    pub(super) replicated: Option<(&'a str, u64)>,
+    pub(super) replicated: Option<(&'a str, Option<u64>)>,
 }
 
 /// Texts that many events share, put into a batch once.
@@ -178,7 +178,10 @@ impl EventWriter {
         };
         let sequence = batch.put_str(&self.sequence);
         let (name, lsn) = match origin.replicated {
-            Some((name, lsn)) => (Value::String(batch.put_str(name)), Value::Int64(lsn as i64)),
+            Some((name, lsn)) => {
+                let lsn = lsn.map_or(Value::Null, |lsn| Value::Int64(lsn as i64));
+                (Value::String(batch.put_str(name)), lsn)
+            }
             None => (Value::Null, Value::Null),
         };
         let micros = origin.micros;

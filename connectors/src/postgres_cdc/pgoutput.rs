@@ -54,6 +54,14 @@ pub(super) struct Relation {
     pub(super) columns: Vec<RelationColumn>,
 }
 
+/// How a transaction ended whose changes were streamed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamCommit {
+    pub(super) xid: u32,
+    pub(super) end_lsn: u64,
+    pub(super) commit_micros: i64,
+}
+
 /// A message. Tuples are put into the caller's buffers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message<'a> {
@@ -63,6 +71,19 @@ pub(super) enum Message<'a> {
     },
     Commit {
         end_lsn: u64,
+    },
+    /// Changes of a transaction that is not committed yet follow.
+    StreamStart {
+        xid: u32,
+    },
+    /// They end here, for now.
+    StreamStop,
+    /// A streamed transaction is committed.
+    StreamCommit(StreamCommit),
+    /// A streamed transaction, or a subtransaction of one, is rolled back. For the whole transaction both are the same.
+    StreamAbort {
+        xid: u32,
+        subxid: u32,
     },
     Origin {
         lsn: u64,
@@ -174,13 +195,33 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Reads a message. Offsets of tuples count from the start of `bytes`.
+/// The (sub)transaction that a message of a streamed transaction belongs to; `None` in an inner `Option` for an origin, which
+/// belongs to all of it. `None`: nothing that is sent between Stream Start and Stream Stop.
+pub(super) fn streamed_xid(bytes: &[u8]) -> Option<Option<u32>> {
+    match bytes.first()? {
+        b'O' => Some(None),
+        b'I' | b'U' | b'D' | b'T' | b'M' | b'R' | b'Y' => {
+            Some(Some(u32::from_be_bytes(bytes.get(1..5)?.try_into().ok()?)))
+        }
+        _ => None,
+    }
+}
+
+/// Reads a message. Offsets of tuples count from the start of `bytes`. `streamed`: it was sent between Stream Start and Stream
+/// Stop, where its transaction comes before its content.
 ///
 /// # Errors
 /// The message is cut short, or has what the protocol does not know.
-pub(super) fn parse<'a>(bytes: &'a [u8], tuples: &mut Tuples) -> Result<Message<'a>, Malformed> {
+pub(super) fn parse<'a>(
+    bytes: &'a [u8],
+    tuples: &mut Tuples,
+    streamed: bool,
+) -> Result<Message<'a>, Malformed> {
     let Some(&kind) = bytes.first() else { return Err(Malformed { what: "empty" }) };
     let mut input = Input { all: bytes, at: 1, what: name(kind) };
+    if streamed && kind != b'O' {
+        input.u32()?;
+    }
     Ok(match kind {
         b'I' => {
             let relation = input.u32()?;
@@ -237,6 +278,24 @@ pub(super) fn parse<'a>(bytes: &'a [u8], tuples: &mut Tuples) -> Result<Message<
             Message::Logical { transactional, prefix, content: start..input.at as u32 }
         }
         b'O' => Message::Origin { lsn: input.u64()?, name: input.text()? },
+        b'S' => {
+            let xid = input.u32()?;
+            input.u8()?;
+            Message::StreamStart { xid }
+        }
+        b'E' => Message::StreamStop,
+        b'c' => {
+            let xid = input.u32()?;
+            input.u8()?;
+            input.u64()?;
+            Message::StreamCommit(StreamCommit {
+                xid,
+                end_lsn: input.u64()?,
+                commit_micros: input.u64()? as i64,
+            })
+        }
+        // protocol 4 adds where and when
+        b'A' => Message::StreamAbort { xid: input.u32()?, subxid: input.u32()? },
         b'Y' => Message::Other,
         _ => return Err(Malformed { what: input.what }),
     })
@@ -272,6 +331,10 @@ const fn name(kind: u8) -> &'static str {
         b'T' => "Truncate",
         b'M' => "logical",
         b'Y' => "Type",
+        b'S' => "Stream Start",
+        b'E' => "Stream Stop",
+        b'c' => "Stream Commit",
+        b'A' => "Stream Abort",
         _ => "unknown",
     }
 }
@@ -296,7 +359,7 @@ mod tests {
     fn inserts() {
         let bytes = insert();
         let mut tuples = Tuples::default();
-        assert_eq!(parse(&bytes, &mut tuples), Ok(Message::Insert { relation: 7 }));
+        assert_eq!(parse(&bytes, &mut tuples, false), Ok(Message::Insert { relation: 7 }));
         let text = |cell: TupleCell| match cell {
             TupleCell::Value { start, end, .. } => &bytes[start as usize..end as usize],
             _ => b"",
@@ -306,24 +369,52 @@ mod tests {
     }
 
     #[test]
+    fn a_streamed_message_tells_its_transaction_first() {
+        let plain = insert();
+        let mut bytes = plain.clone();
+        bytes.splice(1..1, 9_u32.to_be_bytes());
+        let (mut tuples, mut same) = (Tuples::default(), Tuples::default());
+        assert_eq!(parse(&bytes, &mut tuples, true), Ok(Message::Insert { relation: 7 }));
+        assert_eq!(parse(&plain, &mut same, false), Ok(Message::Insert { relation: 7 }));
+        let start = |tuples: &Tuples| match tuples.new[2] {
+            TupleCell::Value { start, .. } => start,
+            _ => 0,
+        };
+        assert_eq!(start(&tuples), start(&same) + 4);
+        assert_eq!(streamed_xid(&bytes), Some(Some(9)));
+        assert_eq!(streamed_xid(b"O"), Some(None));
+        assert_eq!(streamed_xid(&bytes[..4]), None);
+        assert_eq!(streamed_xid(b"B\0\0\0\x01"), None);
+        let commit =
+            [b"c\0\0\0\x07\0".as_slice(), &[0; 8], &90_u64.to_be_bytes(), &5_u64.to_be_bytes()].concat();
+        let expected = StreamCommit { xid: 7, end_lsn: 90, commit_micros: 5 };
+        assert_eq!(parse(&commit, &mut tuples, false), Ok(Message::StreamCommit(expected)));
+    }
+
+    #[test]
     fn every_cut_and_every_flipped_byte_is_met() {
         let mut relation = b"R\0\0\0\x07public\0t\0d\0\x01\x01id\0".to_vec();
         relation.extend([0, 0, 0, 23, 255, 255, 255, 255]);
         let mut update = b"U\0\0\0\x07K\0\x01t\0\0\0\x011N\0\x01t\0\0\0\x012".to_vec();
         update[0] = b'U';
         let truncate = b"T\0\0\0\x01\0\0\0\0\x07".to_vec();
+        let (mut commit, mut abort) = (b"c\0\0\0\x07\0".to_vec(), b"A\0\0\0\x07".to_vec());
+        commit.extend([1; 24]);
+        abort.extend([0, 0, 0, 8]);
+        let start = b"S\0\0\0\x07\x01".to_vec();
         let logical = b"M\x01\0\0\0\0\0\0\0\x01pfx\0\0\0\0\x02hi".to_vec();
-        for message in [insert(), relation, update, truncate, logical] {
+        for message in [insert(), relation, update, truncate, logical, start, commit, abort] {
             let mut tuples = Tuples::default();
-            assert!(parse(&message, &mut tuples).is_ok(), "{message:?}");
+            assert!(parse(&message, &mut tuples, false).is_ok(), "{message:?}");
             for cut in 0..message.len() {
-                assert!(parse(&message[..cut], &mut tuples).is_err(), "{cut} of {message:?}");
+                assert!(parse(&message[..cut], &mut tuples, false).is_err(), "{cut} of {message:?}");
             }
             for at in 0..message.len() {
                 for bit in 0..8 {
                     let mut flipped = message.clone();
                     flipped[at] ^= 1 << bit;
-                    let _ = parse(&flipped, &mut tuples);
+                    let _ = parse(&flipped, &mut tuples, false);
+                    let _ = parse(&flipped, &mut tuples, true);
                 }
             }
         }

@@ -6,6 +6,9 @@ use super::catalog::{Catalog, TableInfo, single};
 use super::config::{Autocreate, Settings};
 use crate::postgres::{PgError, Session, Wire, parse_lsn, quote_ident, quote_literal};
 
+/// The version that has `pgoutput`'s protocol 2.
+const STREAMING_SINCE: u32 = 140_000;
+
 /// A slot of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SlotInfo {
@@ -216,10 +219,20 @@ pub(super) async fn start_stream(
     stop: &mut StopSignal,
 ) -> Result<Wire, ConnectError> {
     let slot = &settings.slot;
-    let mut options = vec![
-        "proto_version '1'".to_owned(),
-        format!("publication_names {}", quote_literal(&quote_ident(&settings.publication.name)).trim_start()),
-    ];
+    let given = |name: &str| slot.stream_params.iter().any(|(key, _)| key == name);
+    let streamed = settings.streaming.enabled
+        && version >= STREAMING_SINCE
+        && !given("streaming")
+        && !given("proto_version");
+    let mut options = vec![format!(
+        "publication_names {}",
+        quote_literal(&quote_ident(&settings.publication.name)).trim_start()
+    )];
+    if streamed {
+        options.extend(["proto_version '2'".to_owned(), "streaming 'on'".to_owned()]);
+    } else if !given("proto_version") {
+        options.push("proto_version '1'".to_owned());
+    }
     if version >= 140_000 {
         options.push("messages 'true'".to_owned());
         if binary {

@@ -1,5 +1,7 @@
 //! Changes of the stream to events.
 
+mod replay;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -12,10 +14,10 @@ use super::config::Settings;
 use super::event::{EventWriter, Operation, Origin, SnapshotMark, TableTexts};
 use super::feed::{StreamMessage, frame};
 use super::offset::Progress;
-use super::pgoutput::{Malformed, Message, OldTuple, Relation, TupleCell, Tuples, parse};
+use super::pgoutput::{Malformed, Message, OldTuple, Relation, StreamCommit, TupleCell, Tuples, parse};
 use super::row::{self, Segment};
 use super::setup::failed;
-
+use super::streamed::Streams;
 use super::table::{SOURCE, TRANSACTION, TablePlan};
 use super::transaction::{EventPlace, TransactionCounts};
 use super::types::{BinaryMode, ColumnInfo};
@@ -75,7 +77,12 @@ pub(super) struct Decoder {
     settings: Arc<Settings>,
     tables: HashMap<u32, Known>,
     transaction: Option<Transaction>,
-    replicated_from: Option<(String, u64)>,
+    /// Transactions that are not committed yet.
+    streams: Streams,
+    /// One of them that is committed, and more than one batch.
+    replaying: Option<replay::Replaying>,
+    /// Where the transaction was made first, and its LSN there if that is told.
+    replicated_from: Option<(String, Option<u64>)>,
     counts: TransactionCounts,
     tuples: Tuples,
     message_value: SchemaRef,
@@ -103,6 +110,8 @@ fn malformed(lsn: u64, error: Malformed) -> ConnectError {
 enum Step {
     Done,
     Announced(Relation),
+    /// A streamed transaction is to be given out.
+    Committed(StreamCommit),
 }
 
 /// One message of a block.
@@ -116,10 +125,13 @@ struct Change<'a> {
 impl Decoder {
     pub(super) fn new(settings: Arc<Settings>, progress: Progress, resume: bool) -> Decoder {
         let message_value = message_value(settings.types.binary);
+        let streams = Streams::new(settings.streaming.memory);
         Decoder {
             settings,
             tables: HashMap::new(),
             transaction: None,
+            streams,
+            replaying: None,
             replicated_from: None,
             counts: TransactionCounts::default(),
             tuples: Tuples::default(),
@@ -137,7 +149,8 @@ impl Decoder {
         &self.progress
     }
 
-    /// The end of what has been seen, if no transaction is open: it may be confirmed once everything given out is stored.
+    /// The end of what has been seen, if no transaction is open: it may be confirmed once everything given out is stored. Of those
+    /// that are streamed and not committed yet the server keeps everything, whatever is confirmed.
     pub(super) fn settled(&self) -> Option<u64> {
         (self.transaction.is_none() && self.seen > 0).then_some(self.seen)
     }
@@ -161,8 +174,14 @@ impl Decoder {
             match self.message(batch, writer, segment, range)? {
                 Step::Done => {}
                 Step::Announced(relation) => self.announced(catalog, relation).await?,
+                Step::Committed(commit) => {
+                    if !self.replay(batch, writer, catalog, commit, most).await? {
+                        return Ok(index);
+                    }
+                }
             }
         }
+        self.make_room().await?;
         Ok(block.messages.len())
     }
 
@@ -185,8 +204,12 @@ impl Decoder {
             }
         };
         let content_bytes = bytes.get(content as usize..).unwrap_or_default();
+        if self.streams.is_open() && content_bytes.first() != Some(&b'E') {
+            self.streams.gather(lsn, content_bytes).map_err(replay::disorder)?;
+            return Ok(Step::Done);
+        }
         let mut tuples = std::mem::take(&mut self.tuples);
-        let parsed = parse(content_bytes, &mut tuples).map_err(|error| malformed(lsn, error));
+        let parsed = parse(content_bytes, &mut tuples, false).map_err(|error| malformed(lsn, error));
         let change = Change { segment, base: range.start + content, lsn };
         let step = parsed.and_then(|message| self.step(batch, writer, &change, message, &tuples));
         self.tuples = tuples;
@@ -208,13 +231,12 @@ impl Decoder {
                 self.replicated_from = None;
                 self.begin(batch, change.lsn, xid);
             }
-            Message::Commit { end_lsn } => {
-                self.end(batch, end_lsn);
-                self.transaction = None;
-                self.progress.last_commit = Some(end_lsn);
-                self.seen = self.seen.max(end_lsn);
-            }
-            Message::Origin { lsn, name } => self.replicated_from = Some((name.to_owned(), lsn)),
+            Message::Commit { end_lsn } => self.ended(batch, end_lsn, true),
+            Message::StreamStart { xid } => self.streams.start(xid).map_err(replay::disorder)?,
+            Message::StreamStop => self.streams.stop().map_err(replay::disorder)?,
+            Message::StreamAbort { xid, subxid } => self.streams.abort(xid, subxid),
+            Message::StreamCommit(commit) => return Ok(Step::Committed(commit)),
+            Message::Origin { lsn, name } => self.replicated_from = Some((name.to_owned(), Some(lsn))),
             Message::Relation(relation) => return Ok(Step::Announced(relation)),
             Message::Insert { relation } => {
                 self.row_change(batch, writer, change, relation, tuples, Operation::Create, None)?
@@ -448,7 +470,12 @@ impl Decoder {
         if self.given_before(change.lsn, transaction.xid) {
             return;
         }
-        let micros = if transactional { transaction.micros } else { self.last_micros };
+        let micros = match self.last_micros {
+            _ if transactional => transaction.micros,
+            // nothing was committed since the start
+            0 => writer.now_ms().saturating_mul(1000),
+            last => last,
+        };
         if !transactional {
             // it is whole by itself, as a transaction is at its commit
             self.progress.last_commit = Some(change.lsn);

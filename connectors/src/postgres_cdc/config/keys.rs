@@ -75,6 +75,27 @@ pub(in crate::postgres_cdc) static CONFIG: ConfigDef = ConfigDef {
             Medium,
             "Create the slot so that standbys keep it (PostgreSQL 17).",
         ),
+        key(
+            "streaming.transactions.enabled",
+            Boolean,
+            "true",
+            Low,
+            "Ours: take large transactions before their commit (PostgreSQL 14), instead of having the server keep them until then.",
+        ),
+        key(
+            "streaming.memory.bytes",
+            Long,
+            "33554432",
+            Low,
+            "Ours: bytes of transactions that are not committed yet to keep in memory; what is more goes to disk.",
+        )
+        .valid(Validator::AtLeast(0)),
+        none(
+            "streaming.spill.directory",
+            Text,
+            Low,
+            "Ours: folder for it, on a disk with room for the largest transactions; the system's temporary folder without it.",
+        ),
         none("slot.stream.params", Text, Low, "Further options of the stream: name=value;name=value."),
         key("slot.max.retries", Int, "6", Low, "How often to try to take a slot that is in use."),
         key("slot.retry.delay.ms", Long, "10000", Low, "Wait between these tries."),
