@@ -9,6 +9,7 @@ mod config;
 mod event;
 mod feed;
 mod filter;
+mod metrics;
 mod naming;
 mod offset;
 mod pgoutput;

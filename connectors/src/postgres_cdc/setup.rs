@@ -184,6 +184,23 @@ pub(super) async fn find_slot(
     Ok(Some(SlotInfo { confirmed: parse_lsn(text(2)) }))
 }
 
+/// Bytes of WAL from what the server keeps for the slot, and from what is confirmed, to the WAL's end.
+pub(super) async fn slot_distances(catalog: &mut Catalog, name: &str) -> Result<[f64; 2], PgError> {
+    let rows = catalog
+        .query(&format!(
+            "SELECT wal.lsn - slot.restart_lsn, wal.lsn - slot.confirmed_flush_lsn \
+             FROM pg_catalog.pg_replication_slots slot, (SELECT CASE WHEN pg_is_in_recovery() \
+             THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END AS lsn) wal WHERE slot_name = {}",
+            quote_literal(name)
+        ))
+        .await?;
+    let row = rows.into_iter().next().unwrap_or_default();
+    Ok([0, 1].map(|at| {
+        let text = row.get(at).and_then(Option::as_deref);
+        text.and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
+    }))
+}
+
 /// Makes the slot; its snapshot can be imported as long as the connection stays idle.
 pub(super) async fn create_slot(settings: &Settings) -> Result<NewSlot, ConnectError> {
     let slot = &settings.slot;

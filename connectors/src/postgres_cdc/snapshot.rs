@@ -134,6 +134,16 @@ impl Snapshot {
         self.point
     }
 
+    /// Names of the tables.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.tables.iter().map(|table| format!("{}.{}", table.info.schema, table.info.table)).collect()
+    }
+
+    /// Rows of each table so far, and how many tables are not read to their end.
+    pub(super) fn progress(&self) -> (impl Iterator<Item = u64>, usize) {
+        (self.states.iter().map(|state| state.rows), self.open_tables)
+    }
+
     /// Rows given out so far.
     pub(super) const fn rows(&self) -> u64 {
         self.rows

@@ -13,6 +13,7 @@ use super::catalog::Catalog;
 use super::config::Settings;
 use super::event::{EventWriter, Operation, Origin, SnapshotMark, TableTexts};
 use super::feed::{StreamMessage, frame};
+use super::metrics::Counts;
 use super::offset::Progress;
 use super::pgoutput::{Malformed, Message, OldTuple, Relation, StreamCommit, TupleCell, Tuples, parse};
 use super::row::{self, Segment};
@@ -94,6 +95,8 @@ pub(super) struct Decoder {
     last_micros: i64,
     /// LSN of the last change, and how many came with it.
     at_lsn: (u64, u64),
+    /// What was given out since it was last asked for.
+    counted: Counts,
     /// Up to where the stream has been seen, if no transaction is open.
     seen: u64,
 }
@@ -140,6 +143,7 @@ impl Decoder {
             resume: resume.then_some(progress),
             last_micros: progress.commit_micros,
             at_lsn: (0, 0),
+            counted: Counts::default(),
             seen: 0,
         }
     }
@@ -147,6 +151,11 @@ impl Decoder {
     /// What has been given out.
     pub(super) const fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Events since the last call, and bytes of transactions that are not committed.
+    pub(super) fn measured(&mut self) -> (Counts, usize) {
+        (std::mem::take(&mut self.counted), self.streams.bytes())
     }
 
     /// The end of what has been seen, if no transaction is open: it may be confirmed once everything given out is stored. Of those
@@ -367,6 +376,7 @@ impl Decoder {
         if let Some(known) = self.tables.get_mut(&relation) {
             known.texts = texts;
         }
+        self.counted.change(operation);
         self.note(change.lsn, xid, transaction.micros, kind);
         Ok(())
     }
@@ -503,6 +513,7 @@ impl Decoder {
         let topic = self.settings.naming.message_topic();
         let schema = Arc::clone(&self.message_value);
         EventWriter::other(batch, &topic, (&MESSAGE_KEY, key), (&schema, value));
+        self.counted.message();
         self.note(change.lsn, transaction.xid, micros, "MESSAGE");
     }
 

@@ -93,6 +93,11 @@ impl Streams {
         self.open.is_some()
     }
 
+    /// Bytes in memory, of all transactions.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Stream Start.
     pub(super) fn start(&mut self, xid: u32) -> Result<(), Disorder> {
         if self.open.is_some() {

@@ -13,6 +13,7 @@ use super::catalog::Catalog;
 use super::config::{Settings, SnapshotMode};
 use super::event::EventWriter;
 use super::feed::Feed;
+use super::metrics::{SnapshotMetrics, StreamMetrics};
 use super::offset::{Progress, Stored, confirmable, partition, snapshot_offset};
 use super::setup::{self, failed};
 use super::snapshot::{self, Snapshot, SnapshotPoint, SnapshotTable};
@@ -29,7 +30,7 @@ const POLL_BYTES: usize = 2 * 1024 * 1024;
 enum Phase {
     /// Nothing is connected; it begins with what is stored.
     Disconnected,
-    Snapshot(Box<Snapshot>),
+    Snapshot(Box<Snapshot>, SnapshotMetrics),
     Stream(Box<Stream>),
     /// `initial_only`: everything is done.
     Done,
@@ -47,6 +48,7 @@ struct Running {
     context: SourceTaskContext,
     positions: Positions,
     writer: EventWriter,
+    metrics: StreamMetrics,
     phase: Phase,
     catalog: Option<Catalog>,
     /// Where to go on: what is stored at the start, then what has been given out.
@@ -110,12 +112,14 @@ impl Running {
             settings.extended_headers,
             context.task,
         );
+        let metrics = StreamMetrics::new(&context.connector, context.task, &settings.naming.prefix);
         let heartbeat_due = settings.heartbeat.as_ref().map(|heartbeat| Instant::now() + heartbeat.interval);
         Ok(Running {
             settings,
             context,
             positions: Positions { partition, last: None, all_stored: true },
             writer,
+            metrics,
             phase: Phase::Disconnected,
             catalog: None,
             stored,
@@ -178,6 +182,7 @@ impl Running {
         }
         self.phase = Phase::Disconnected;
         self.catalog = None;
+        self.metrics.connected(false);
     }
 
     async fn work(&mut self, batch: &mut Batch) -> Result<(), ConnectError> {
@@ -189,7 +194,7 @@ impl Running {
             Phase::Disconnected | Phase::Done => {
                 self.context.stop.sleep(self.settings.poll_interval).await;
             }
-            Phase::Snapshot(_) => self.poll_snapshot(batch).await?,
+            Phase::Snapshot(..) => self.poll_snapshot(batch).await?,
             Phase::Stream(_) => self.poll_stream(batch).await?,
         }
         self.heartbeat(batch).await
@@ -236,7 +241,9 @@ impl Running {
                 "the snapshot begins"
             );
             let running = Snapshot::start(&settings, tables, exported, point).await?;
-            self.phase = Phase::Snapshot(Box::new(running));
+            let (connector, task) = (&self.context.connector, self.context.task);
+            let metrics = SnapshotMetrics::new(connector, task, &settings.naming.prefix, &running.names());
+            self.phase = Phase::Snapshot(Box::new(running), metrics);
             // the slot's connection must not go before the readers have imported its snapshot: they have
             drop(created);
         } else if streams {
@@ -325,18 +332,21 @@ impl Running {
         let feed = Feed::new(wire, settings.slot.status_interval, self.confirmed);
         let decoder = Decoder::new(settings, progress, resume);
         self.phase = Phase::Stream(Box::new(Stream { feed, decoder, rest: None }));
+        self.metrics.connected(true);
         self.failures = 0;
         Ok(())
     }
 
     async fn poll_snapshot(&mut self, batch: &mut Batch) -> Result<(), ConnectError> {
-        let Phase::Snapshot(running) = &mut self.phase else { return Ok(()) };
+        let Phase::Snapshot(running, metrics) = &mut self.phase else { return Ok(()) };
         let most = self.settings.max_batch;
         let polled = tokio::select! {
             polled = running.poll(batch, &mut self.writer, most) => polled,
             () = tokio::time::sleep(self.settings.poll_interval) => Ok(false),
         };
         let done = polled?;
+        let (rows, remaining) = running.progress();
+        metrics.polled(rows, remaining, done);
         let SnapshotPoint { lsn, xid, micros } = running.point();
         if !batch.records.is_empty() || done {
             self.positions.put(batch, snapshot_offset(lsn, xid, micros, done));
@@ -406,6 +416,9 @@ impl Running {
             }
         }
         let progress = *stream.decoder.progress();
+        let (counts, gathered) = stream.decoder.measured();
+        self.metrics.polled(counts, progress.commit_micros, gathered);
+        self.metrics.look_at_slot(catalog, &self.settings.slot.name).await;
         let settled = stream.decoder.settled().filter(|_| stream.rest.is_none());
         let moved = (progress.lsn, progress.events_at_lsn) != (before.lsn, before.events_at_lsn);
         if moved || !batch.records.is_empty() {

@@ -143,6 +143,7 @@ impl Decoder {
     pub(super) fn ended(&mut self, batch: &mut Batch, end_lsn: u64, begun: bool) {
         if begun {
             self.end(batch, end_lsn);
+            self.counted.transaction();
             self.progress.last_commit = Some(end_lsn);
         }
         self.transaction = None;
