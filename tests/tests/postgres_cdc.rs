@@ -1,6 +1,8 @@
 //! PostgreSQL CDC against real servers: beside Debezium on the same database, from Debezium's offsets and back, and with
 //! everything killed in turn.
 
+#[path = "postgres_cdc/masks.rs"]
+mod masks;
 #[path = "postgres_cdc/metrics.rs"]
 mod metrics;
 #[path = "postgres_cdc/streamed.rs"]

@@ -3,7 +3,7 @@
 use aqueduct_engine::connector::{ConfigMap, ConnectError};
 use fancy_regex::Regex;
 
-use super::types::Mask;
+use super::types::{Algorithm, Hash, Mask};
 
 /// A list of regular expressions: anchored, whatever the case.
 #[derive(Debug, Clone)]
@@ -87,6 +87,9 @@ impl Filters {
             {
                 return Some(number(key, count).and_then(|count| matched(Mask::Asterisks(count))));
             }
+            if let Some(how) = key.strip_prefix("column.mask.hash.") {
+                return Some(hash(key, how).and_then(matched));
+            }
             let count = key.strip_prefix("column.truncate.to.")?.strip_suffix(".chars")?;
             Some(number(key, count).and_then(|count| matched(Mask::Truncate(count))))
         });
@@ -123,6 +126,20 @@ impl Filters {
         let name = format!("{schema}.{table}.{column}");
         self.masks.iter().find(|(matcher, _)| matcher.matches(&name)).map(|(_, mask)| mask.clone())
     }
+}
+
+/// `ALGORITHM.with.salt.SALT`, with `v2.` before it for plain bytes.
+fn hash(key: &str, how: &str) -> Result<Mask, ConnectError> {
+    let (plain, how) = how.strip_prefix("v2.").map_or((false, how), |how| (true, how));
+    let (name, salt) = how.split_once(".with.salt.").ok_or_else(|| {
+        ConnectError::fatal(format!("{key}: expected column.mask.hash.ALGORITHM.with.salt.SALT"))
+    })?;
+    let known = Algorithm::NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let (_, algorithm) = known.ok_or_else(|| {
+        let names = Algorithm::NAMES.map(|(name, _)| name);
+        ConnectError::fatal(format!("{key}: {name} is not one of {}", names.join(", ")))
+    })?;
+    Ok(Mask::Hash(Hash { algorithm: *algorithm, salt: salt.to_owned(), plain, most: usize::MAX }))
 }
 
 fn number(key: &str, text: &str) -> Result<usize, ConnectError> {

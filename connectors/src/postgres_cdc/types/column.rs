@@ -8,6 +8,7 @@ use aqueduct_engine::data::{
 
 use super::decoder::{BinaryMode, Cell, Decoder, Format, unavailable};
 use super::geometry::Shape;
+use super::mask::{Hash, Mask};
 use super::numeric::DecimalMode;
 use super::range::Bound;
 use super::temporal::{DateMode, IntervalMode, TimeMode, TimestampMode, ZonedMode};
@@ -52,15 +53,6 @@ pub(crate) struct ColumnPlan {
     masked: Option<Mask>,
 }
 
-/// What is done to a text before it leaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mask {
-    /// So many asterisks instead.
-    Asterisks(usize),
-    /// At most so many characters.
-    Truncate(usize),
-}
-
 /// A value that cannot be read as its column's type.
 #[derive(Debug, thiserror::Error)]
 #[error("column {column}: the server sent {length} bytes that are not of its type")]
@@ -73,6 +65,10 @@ impl ColumnPlan {
     /// The plan; `None` for a type that is left out.
     pub(crate) fn new(info: &ColumnInfo, settings: &TypeSettings, mask: Option<Mask>) -> Option<ColumnPlan> {
         let mut described = describe(&info.data_type, settings)?;
+        if let Some(mask) = &mask {
+            let (name, value) = mask.parameter();
+            described.schema = described.schema.parameter(name, &value);
+        }
         let optional = !info.required;
         let default = info.default.as_deref().and_then(|expression| default_value(expression, &described));
         if let Some(constant) = &default {
@@ -84,7 +80,11 @@ impl ColumnPlan {
             None => described.zero.clone(),
         };
         let schema = described.schema.set_optional(optional).build();
-        let text = schema.kind == Type::String;
+        let text = schema.kind == Type::String && is_characters(&info.data_type);
+        let mask = mask.map(|mask| match mask {
+            Mask::Hash(hash) => Mask::Hash(Hash { most: length(&info.data_type), ..hash }),
+            mask => mask,
+        });
         Some(ColumnPlan {
             name: Arc::from(&*info.name),
             schema,
@@ -109,28 +109,34 @@ impl ColumnPlan {
 
     /// What NULL becomes.
     pub(crate) fn null(&self, batch: &mut Batch) -> Value {
-        batch.put_constant(&self.null)
+        match &self.masked {
+            // whether there was a value is hidden too
+            Some(mask @ Mask::Asterisks(_)) => mask.apply(batch, Value::String(Span::default())),
+            _ => batch.put_constant(&self.null),
+        }
     }
 
     /// What a TOASTed value becomes that the server did not send.
     pub(crate) fn unavailable(&self, batch: &mut Batch, placeholder: &[u8]) -> Value {
         match unavailable(&self.decoder, batch, placeholder) {
             Value::Null => self.null(batch),
-            value => value,
+            value => self.masked.as_ref().map_or(value, |mask| mask.apply(batch, value)),
         }
     }
 }
 
-impl Mask {
-    fn apply(&self, batch: &mut Batch, value: Value) -> Value {
-        let Value::String(span) = value else { return value };
-        match self {
-            Mask::Asterisks(count) => Value::String(batch.put_str(&"*".repeat(*count))),
-            Mask::Truncate(most) => {
-                let length = batch.str(span).char_indices().nth(*most).map_or(span.len, |(at, _)| at as u32);
-                Value::String(Span { len: length, ..span })
-            }
-        }
+/// Whether it is one of the types of characters: others are not masked, though their values may be texts.
+fn is_characters(data_type: &PgType) -> bool {
+    let named = ["text", "varchar", "bpchar", "name", "char"].contains(&&*data_type.name);
+    !data_type.array && (named || data_type.labels.is_some())
+}
+
+/// Characters that a column takes at most.
+fn length(data_type: &PgType) -> usize {
+    match (&*data_type.name, usize::try_from(data_type.modifier)) {
+        // the modifier counts a header of four bytes
+        ("varchar" | "bpchar", Ok(modifier)) => modifier.saturating_sub(4),
+        _ => usize::MAX,
     }
 }
 

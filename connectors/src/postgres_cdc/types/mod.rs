@@ -8,6 +8,7 @@ mod decoder;
 mod geometry;
 #[cfg(test)]
 mod hostile;
+mod mask;
 mod network;
 mod numeric;
 mod range;
@@ -15,8 +16,9 @@ mod reader;
 mod temporal;
 mod text;
 
-pub(crate) use column::{ColumnInfo, ColumnPlan, Mask, PgType};
+pub(crate) use column::{ColumnInfo, ColumnPlan, PgType};
 pub(crate) use decoder::{BinaryMode, Cell, Format};
+pub(crate) use mask::{Algorithm, Hash, Mask};
 
 /// Bytes that are not a column's, as `binary.handling.mode` says.
 pub(crate) fn binary_value(
