@@ -12,7 +12,7 @@ const SHORT_EXPONENT: usize = 8;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Number<'a> {
     /// As it is written.
-    pub(super) text: &'a str,
+    bytes: &'a [u8],
     /// Whether it has a fraction or an exponent.
     pub(super) fraction: bool,
     /// Without fraction: its low 64 bits, as `BigInteger.longValue()`.
@@ -56,9 +56,7 @@ impl<'a> Scanner<'a> {
         }
         self.at = at;
         let low = if negative { low.wrapping_neg() } else { low } as i64;
-        // digits, a point, a sign and an e: always UTF-8
-        let text = std::str::from_utf8(&text[start..at]).unwrap_or("0");
-        Ok(Number { text, fraction, low, exact })
+        Ok(Number { bytes: &text[start..at], fraction, low, exact })
     }
 
     /// Fraction and exponent; gives where they end.
@@ -106,11 +104,16 @@ fn short_fraction(negative: bool, whole: u64, digits: usize, fraction: &[u8]) ->
 }
 
 impl Number<'_> {
+    /// As it is written: digits, a point, signs and an e.
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(self.bytes).unwrap_or("0")
+    }
+
     /// `longValue()`: the integer part's low 64 bits.
     #[inline]
     pub(super) fn long(&self) -> i64 {
         if self.fraction {
-            DecimalText::parse(self.text).map_or(0, |decimal| low_bits(&decimal.unscaled(), decimal.scale))
+            DecimalText::parse(self.text()).map_or(0, |decimal| low_bits(&decimal.unscaled(), decimal.scale))
         } else {
             self.low
         }
@@ -118,7 +121,7 @@ impl Number<'_> {
 
     /// As a leaf of a tree, with the zeros gone that serde does not know before a number.
     pub(super) fn tree(&self) -> serde_json::Value {
-        let (sign, digits) = self.text.split_at(usize::from(self.text.starts_with('-')));
+        let (sign, digits) = self.text().split_at(usize::from(self.text().starts_with('-')));
         let zeros = digits.bytes().zip(digits.bytes().skip(1));
         let zeros = zeros.take_while(|(zero, next)| *zero == b'0' && next.is_ascii_digit()).count();
         let text = [sign, &digits[zeros..]].concat();
@@ -127,7 +130,7 @@ impl Number<'_> {
 
     /// The number, if it is whole and fits 64 bits.
     pub(super) fn exact(&self) -> Option<i64> {
-        if self.fraction { None } else { self.text.parse().ok() }
+        if self.fraction { None } else { self.text().parse().ok() }
     }
 
     /// `doubleValue()`. There is no negative zero in a `BigDecimal`.
@@ -136,20 +139,20 @@ impl Number<'_> {
         if let Some(exact) = self.exact {
             return exact;
         }
-        let value: f64 = self.text.parse().unwrap_or(0.0);
+        let value: f64 = self.text().parse().unwrap_or(0.0);
         if value == 0.0 && !self.has_digits() { 0.0 } else { value }
     }
 
     /// `floatValue()`. It is not that of the double, which would be rounded twice.
     #[inline]
     pub(super) fn float(&self) -> f32 {
-        let value: f32 = self.text.parse().unwrap_or(0.0);
+        let value: f32 = self.text().parse().unwrap_or(0.0);
         if value == 0.0 && !self.has_digits() { 0.0 } else { value }
     }
 
     /// Whether any digit of the mantissa is not zero.
     fn has_digits(&self) -> bool {
-        let mantissa = self.text.split(['e', 'E']).next().unwrap_or_default();
+        let mantissa = self.text().split(['e', 'E']).next().unwrap_or_default();
         mantissa.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
     }
 }

@@ -53,6 +53,8 @@ type Result<T> = std::result::Result<T, ReadError>;
 pub(super) struct Plan {
     pub(super) schema: SchemaRef,
     logical: Logical,
+    /// The schema's type if nothing but it says how values are read.
+    plain: Option<Type>,
     /// Whether the struct stands for one of its fields, in the dialect that has such.
     union: bool,
     /// Of a struct: each field's `"name":` and its plan.
@@ -89,6 +91,7 @@ impl Plan {
         Self {
             schema: Arc::clone(schema),
             logical,
+            plain: (logical == Logical::None).then_some(schema.kind),
             union: union::is_union(schema),
             fields: schema.fields.iter().map(field).collect(),
             key: schema.key.as_ref().map(|key| Box::new(Plan::new(key))),
@@ -161,6 +164,45 @@ impl Reader<'_> {
                 return self.misfit(&plan.schema);
             }
         })
+    }
+
+    /// A member's value into its place, which is null so far. The usual ones are written there at once: a value that is given
+    /// on in parts and read as a whole is waited for.
+    #[inline]
+    fn member(&mut self, plan: &Plan, at: usize, depth: u32) -> Result<()> {
+        let kind = self.scanner.kind()?;
+        match (plan.plain, kind) {
+            (Some(Type::String), Kind::String) => {
+                let text = self.scanner.string()?;
+                let span = self.text(text)?;
+                self.batch.values[at] = Value::String(span);
+            }
+            (Some(Type::Int64), Kind::Number) if !self.options.fail_on_overflow => {
+                let long = self.scanner.number()?.long();
+                self.batch.values[at] = Value::Int64(long);
+            }
+            (Some(Type::Int32), Kind::Number) if !self.options.fail_on_overflow => {
+                let long = self.scanner.number()?.long();
+                self.batch.values[at] = Value::Int32(long as i32);
+            }
+            (Some(Type::Float64), Kind::Number) => {
+                let double = self.scanner.number()?.double();
+                self.batch.values[at] = Value::Float64(double);
+            }
+            (Some(Type::Boolean), Kind::Boolean) => {
+                let boolean = self.scanner.boolean()?;
+                self.batch.values[at] = Value::Boolean(boolean);
+            }
+            (None, Kind::Number) if plan.logical == Logical::Timestamp && !self.options.fail_on_overflow => {
+                let number = self.scanner.number()?;
+                if number.fraction {
+                    return Err(no_integer(Logical::Timestamp, Kind::Number));
+                }
+                self.batch.values[at] = Value::Date(number.long());
+            }
+            _ => self.batch.values[at] = self.typed(plan, depth)?,
+        }
+        Ok(())
     }
 
     /// Null, or the default that stands for it.
@@ -247,8 +289,9 @@ impl Reader<'_> {
     fn structure(&mut self, plan: &Plan, depth: u32) -> Result<Value> {
         self.scanner.open(depth)?;
         self.structs += 1;
-        let base = self.stack.len();
-        self.stack.resize(base + plan.fields.len(), Value::Null);
+        // the places first: what lies within comes behind them
+        let base = self.batch.values.len();
+        self.batch.values.resize(base + plan.fields.len(), Value::Null);
         // Fields that have been read: all before `next`, if they come in the schema's order.
         let mut next = 0;
         let mut out_of_order: Option<Vec<bool>> = None;
@@ -257,8 +300,7 @@ impl Reader<'_> {
                 let index = self.field(plan, next, &mut out_of_order)?;
                 match index {
                     Some(index) => {
-                        let value = self.typed(&plan.fields[index].1, depth + 1)?;
-                        self.stack[base + index] = value;
+                        self.member(&plan.fields[index].1, base + index, depth + 1)?;
                         match &mut out_of_order {
                             Some(seen) => seen[index] = true,
                             None => next = index + 1,
@@ -276,12 +318,12 @@ impl Reader<'_> {
             for (index, (_, field)) in plan.fields.iter().enumerate() {
                 let missing = out_of_order.as_ref().map_or(index >= next, |seen| !seen[index]);
                 if missing {
-                    self.stack[base + index] = self.left_out(&field.schema)?;
+                    self.batch.values[base + index] = self.left_out(&field.schema)?;
                 }
             }
         }
         self.structs -= 1;
-        Ok(Value::Struct(self.pop(base)))
+        Ok(Value::Struct(Range32 { start: base as u32, len: plan.fields.len() as u32 }))
     }
 
     /// The next member's place in the schema, by guess if the members come in its order, else by name.
@@ -449,7 +491,7 @@ impl Reader<'_> {
             (Logical::None, _) => self.typed(plan, depth),
             (Logical::Decimal, Kind::Number) => {
                 let number = self.scanner.number()?;
-                let Some((unscaled, scale)) = parse_decimal(number.text) else {
+                let Some((unscaled, scale)) = parse_decimal(number.text()) else {
                     return Err(ReadError::data("the number of a Decimal field cannot be read"));
                 };
                 let bytes = self.batch.put_bytes(&unscaled);
