@@ -1,5 +1,6 @@
 //! Debezium's configuration keys: the table, and what they come to.
 
+mod identities;
 mod keys;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use aqueduct_engine::config::ParsedConfig;
 use aqueduct_engine::connector::{ConfigMap, ConnectError};
 
+pub(super) use identities::{Identities, ReplicaIdentity};
 pub(super) use keys::CONFIG;
 
 use super::filter::{Filters, TableMatcher, lists};
@@ -109,6 +111,7 @@ pub(super) struct Settings {
     pub(super) initial_statements: Vec<String>,
     pub(super) slot: Slot,
     pub(super) publication: Publication,
+    pub(super) identities: Identities,
     pub(super) filters: Filters,
     pub(super) naming: Naming,
     pub(super) types: TypeSettings,
@@ -183,6 +186,7 @@ impl Settings {
             initial_statements: statements(&values.or("database.initial.statements", "")),
             slot: slot(&values)?,
             publication: publication(&values)?,
+            identities: identities::identities(&values.or("replica.identity.autoset.values", ""))?,
             filters: filters(&values)?,
             naming: naming(&values)?,
             types: types(&values)?,

@@ -3,7 +3,7 @@
 use aqueduct_engine::connector::{ConnectError, StopSignal};
 
 use super::catalog::{Catalog, TableInfo, single};
-use super::config::{Autocreate, Settings};
+use super::config::{Autocreate, ReplicaIdentity, Settings};
 use crate::postgres::{PgError, Session, Wire, parse_lsn, quote_ident, quote_literal};
 
 /// The version that has `pgoutput`'s protocol 2.
@@ -149,6 +149,48 @@ pub(super) async fn ensure_publication(
             error,
         )
     })?;
+    Ok(())
+}
+
+/// Tables have the replica identities that the configuration asks for.
+pub(super) async fn ensure_identities(
+    catalog: &mut Catalog,
+    settings: &Settings,
+    tables: &[TableInfo],
+) -> Result<(), ConnectError> {
+    for table in tables {
+        let name = format!("{}.{}", table.schema, table.table);
+        let Some((_, wanted)) = settings.identities.iter().find(|(matcher, _)| matcher.matches(&name)) else {
+            continue;
+        };
+        let (letter, identity) = match wanted {
+            ReplicaIdentity::Default => ("d", "DEFAULT".to_owned()),
+            ReplicaIdentity::Nothing => ("n", "NOTHING".to_owned()),
+            ReplicaIdentity::Full => ("f", "FULL".to_owned()),
+            ReplicaIdentity::Index(index) => ("i", format!("USING INDEX {}", quote_ident(index))),
+        };
+        let found = catalog
+            .query(&format!(
+                "SELECT relreplident, (SELECT c.relname FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c \
+                 ON c.oid = i.indexrelid WHERE i.indrelid = t.oid AND i.indisreplident) \
+                 FROM pg_catalog.pg_class t WHERE oid = {}",
+                table.oid
+            ))
+            .await
+            .map_err(|error| failed(format!("table {name}: its replica identity cannot be looked up"), error))?;
+        let row = found.first().map(Vec::as_slice).unwrap_or_default();
+        let text = |at: usize| row.get(at).and_then(Option::as_deref);
+        let index = matches!(wanted, ReplicaIdentity::Index(index) if text(1) != Some(index));
+        if text(0) == Some(letter) && !index {
+            continue;
+        }
+        let (schema, quoted) = (quote_ident(&table.schema), quote_ident(&table.table));
+        let statement = format!("ALTER TABLE {schema}.{quoted} REPLICA IDENTITY {identity}");
+        catalog.query(&statement).await.map_err(|error| {
+            failed(format!("table {name}: its replica identity cannot be set (replica.identity.autoset.values); run as its owner: {statement};"), error)
+        })?;
+        tracing::info!(table = name, identity, "the table's replica identity is set");
+    }
     Ok(())
 }
 

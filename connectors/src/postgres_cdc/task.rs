@@ -213,6 +213,7 @@ impl Running {
         let streams = settings.snapshot.mode != SnapshotMode::InitialOnly;
         if streams {
             setup::ensure_publication(&mut catalog, &settings, &tables).await?;
+            setup::ensure_identities(&mut catalog, &settings, &tables).await?;
         }
         if let (None, false, Some(Stored::Streaming(progress))) = (&slot, wanted, &self.stored) {
             return Err(ConnectError::fatal(format!(

@@ -1,4 +1,4 @@
-//! Columns that are masked, cut and hashed.
+//! Columns that are masked, cut and hashed; replica identities that are set.
 
 use aqueduct_tests::{Database, Worker, records, wait_for};
 use serde_json::json;
@@ -45,4 +45,45 @@ fn masks_are_debezium_s() {
     let mut found = Vec::new();
     assert_eq!(compare(&ours, &theirs, "", &mut found), 13);
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
+}
+
+/// `replica.identity.autoset.values`, beside Debezium's own on tables of the same kind; what cannot be set is said.
+#[test]
+fn replica_identities_are_set() {
+    let tables = |database: &Database| {
+        database.sql(
+            "create table f (id int primary key); create table \"F x\" (id int primary key); create table n (id int primary key); \
+             create table i (id int primary key, u int not null); create unique index \"by u\" on i (u); \
+             create table d (id int primary key); alter table d replica identity full; create table untouched (id int primary key)",
+        );
+    };
+    let identities = |database: &Database| {
+        database.sql("select relname, relreplident from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace order by 1")
+    };
+    let settings = |more: &str| json!({"replica.identity.autoset.values": format!("public.f:FULL,public.n:NOTHING,public.d:DEFAULT{more}")});
+    let (ours, theirs) = (Database::shared("identity"), Database::shared("identityd"));
+    let expected = "F x|f\nd|d\nf|f\ni|d\nn|n\nuntouched|d\n";
+    for database in [&ours, &theirs] {
+        tables(database);
+    }
+    let aqueduct = Worker::aqueduct(&[connector(&ours, &ours.name("p"), &settings(",public.F x:FULL"))]);
+    let debezium = Worker::debezium(&[connector(&theirs, &theirs.name("p"), &settings(""))]);
+    wait_for(&format!("our identities; {}", aqueduct.log()), WAIT, || identities(&ours) == expected);
+    wait_for(&format!("Debezium's identities; {}", debezium.log()), WAIT, || {
+        identities(&theirs) == expected.replace("F x|f", "F x|d")
+    });
+    drop((aqueduct, debezium));
+    let more =
+        |identity: &str| json!({"replica.identity.autoset.values": format!("public.i:INDEX {identity}")});
+    let worker = Worker::aqueduct(&[
+        connector(&ours, &ours.name("q"), &more("by u")),
+        connector(&ours, &ours.name("r"), &more("missing")),
+    ]);
+    wait_for("the index", WAIT, || identities(&ours).contains("i|i"));
+    wait_for(&format!("the error; {}", worker.log()), WAIT, || {
+        worker
+            .log()
+            .contains("ALTER TABLE \\\"public\\\".\\\"i\\\" REPLICA IDENTITY USING INDEX \\\"missing\\\"")
+            || worker.log().contains("ALTER TABLE \"public\".\"i\" REPLICA IDENTITY USING INDEX \"missing\"")
+    });
 }

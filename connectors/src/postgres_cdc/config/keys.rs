@@ -121,6 +121,12 @@ pub(in crate::postgres_cdc) static CONFIG: ConfigDef = ConfigDef {
             Low,
             "A new publication names a partition's changes after its root.",
         ),
+        none(
+            "replica.identity.autoset.values",
+            Text,
+            Medium,
+            "Replica identities that tables get at the start: schema.table:FULL,other.table:INDEX name; DEFAULT and NOTHING too.",
+        ),
         none("schema.include.list", List, High, "Regular expressions of schemas to capture."),
         none("schema.exclude.list", List, High, "Regular expressions of schemas not to capture."),
         none("table.include.list", List, High, "Regular expressions of tables to capture, as schema.table."),
