@@ -176,7 +176,7 @@ pub fn worker_client(worker: &ConfigMap, client_id: &str) -> IndexMap<String, St
 }
 
 pub(super) fn is_connection_key(key: &str) -> bool {
-    const EXACT: [&str; 9] = [
+    const EXACT: [&str; 10] = [
         "bootstrap.servers",
         "security.protocol",
         "client.dns.lookup",
@@ -186,9 +186,14 @@ pub(super) fn is_connection_key(key: &str) -> bool {
         "send.buffer.bytes",
         "receive.buffer.bytes",
         "metadata.recovery.strategy",
+        "metadata.recovery.rebootstrap.trigger.ms",
     ];
     const FAMILIES: [&str; 5] =
         ["ssl.", "sasl.", "reconnect.backoff.", "retry.backoff.", "socket.connection.setup."];
+    // of listeners, not of clients
+    if key == "ssl.client.auth" {
+        return false;
+    }
     EXACT.contains(&key) || FAMILIES.iter().any(|family| key.starts_with(family))
 }
 
@@ -222,6 +227,21 @@ mod tests {
         assert_eq!(task_client(TaskClient::Consumer, &worker, &connector, "c", 0)["group.id"], "h");
         assert_eq!(task_client(TaskClient::Consumer, &worker, &map(&[]), "c", 0)["group.id"], "g");
         assert_eq!(task_client(TaskClient::Admin, &worker, &connector, "c", 0)["security.protocol"], "SSL");
+    }
+
+    #[test]
+    fn the_workers_own_clients_get_what_concerns_connections() {
+        let worker = map(&[
+            ("group.id", "g"),
+            ("ssl.truststore.location", "t"),
+            ("ssl.client.auth", "required"),
+            ("metadata.recovery.rebootstrap.trigger.ms", "5"),
+        ]);
+        let keys: Vec<String> = worker_client(&worker, "c").into_keys().collect();
+        assert_eq!(
+            keys,
+            ["ssl.truststore.location", "metadata.recovery.rebootstrap.trigger.ms", "client.id"]
+        );
     }
 
     #[test]
