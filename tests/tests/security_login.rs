@@ -188,12 +188,13 @@ async fn logins_are_renewed_before_they_end() {
     std::fs::write(&file, "not.a.token").unwrap();
     let (file, jaas) = (format!("file:{}", file.display()), bearer(""));
     let nowhere = "http://127.0.0.1:9/token";
+    // who tries again until its time is over may have a timeout for its last try
     let cases = [
-        (file.as_str(), ErrorKind::Authentication, "refused the token"),
-        ("file:/there/is/none", ErrorKind::Config, "sasl.oauthbearer.token.endpoint.url"),
-        (nowhere, ErrorKind::Network, "sasl.oauthbearer.token.endpoint.url"),
+        (file.as_str(), &[ErrorKind::Authentication][..], "refused the token"),
+        ("file:/there/is/none", &[ErrorKind::Config], "sasl.oauthbearer.token.endpoint.url"),
+        (nowhere, &[ErrorKind::Network, ErrorKind::Timeout], "sasl.oauthbearer.token.endpoint.url"),
     ];
-    for (url, kind, words) in cases {
+    for (url, kinds, words) in cases {
         let login = [
             ("sasl.mechanism", "OAUTHBEARER"),
             ("sasl.jaas.config", jaas.as_str()),
@@ -203,7 +204,7 @@ async fn logins_are_renewed_before_they_end() {
             ("sasl.login.retry.backoff.max.ms", "500"),
         ];
         let error = client(&broker.sasl(), &login).await.all_topics().await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{error}");
+        assert!(kinds.contains(&error.kind()), "{:?}: {error}", error.kind());
         assert!(error.to_string().contains(words), "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
