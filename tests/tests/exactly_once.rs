@@ -1,5 +1,8 @@
 //! Sources that deliver exactly once (KIP-618): whatever is killed, a reader of committed records sees each line once.
 
+#[path = "exactly_once/boundaries.rs"]
+mod boundaries;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::time::Duration;
@@ -200,6 +203,11 @@ fn a_group_is_prepared_before_it_is_switched() {
         refused.text()
     );
     config["exactly.once.support"] = "requested".into();
+    config["transaction.boundary"] = "connector".into();
+    let refused = first.ask("PUT", "/connectors/in/config", Some(&config.to_string()));
+    let said = refused.text();
+    assert!(said.contains("does not support connector-defined transaction boundaries"), "{said}");
+    config["transaction.boundary"] = "poll".into();
     put(&first, "in", &config, 201);
     let second = group.ours_with("exactly.once.source.support=preparing\n");
     first.terminate();

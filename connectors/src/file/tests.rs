@@ -43,6 +43,7 @@ impl Source {
             task: 0,
             offsets: Arc::new(Committed(offset)),
             stop,
+            transactions: None,
         };
         let mut settings = config(&[("file", path.to_str().unwrap()), ("topic", "t")]);
         settings.extend(config(extra));

@@ -7,6 +7,7 @@ mod context;
 mod stop;
 mod task;
 mod tls;
+mod transaction;
 
 use std::fmt;
 use std::future::Future;
@@ -20,6 +21,8 @@ pub use task::{
     Positions, PutOutcome, Registry, SinkTask, SinkTaskContext, SourceTask, SourceTaskContext, Task, Ticket,
 };
 pub use tls::tls_client;
+pub(crate) use transaction::TransactionEnd;
+pub use transaction::{ConnectorTransactionBoundaries, TransactionContext};
 
 /// A boxed future that may borrow from its task.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

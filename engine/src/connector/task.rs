@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
-    BoxFuture, ConfigMap, ConnectError, ConnectorContext, ConnectorKind, OffsetMap, StopSignal,
-    TopicPartition,
+    BoxFuture, ConfigMap, ConnectError, ConnectorContext, ConnectorKind, ConnectorTransactionBoundaries,
+    OffsetMap, StopSignal, TopicPartition, TransactionContext,
 };
 use crate::config::{ConfigDef, ConfigError};
 use crate::data::{Batch, RecordError, SourcePosition};
@@ -98,6 +98,11 @@ pub trait Connector: Send {
     fn exactly_once_support(&self, _config: &ConfigMap) -> ExactlyOnceSupport {
         ExactlyOnceSupport::Unsupported
     }
+    /// Whether the configuration allows `transaction.boundary=connector` (sources): its tasks then use the
+    /// [`TransactionContext`] that they are given.
+    fn transaction_boundaries(&self, _config: &ConfigMap) -> ConnectorTransactionBoundaries {
+        ConnectorTransactionBoundaries::Unsupported
+    }
 }
 
 /// Reads the offsets that were committed for a source.
@@ -120,6 +125,8 @@ pub struct SourceTaskContext {
     pub offsets: Arc<dyn OffsetReader>,
     /// Raised when the task shall end; `poll` has to return soon after.
     pub stop: StopSignal,
+    /// With `transaction.boundary=connector` and exactly-once delivery: where the task has to say where transactions end.
+    pub transactions: Option<TransactionContext>,
 }
 
 /// The part of a source that moves data.

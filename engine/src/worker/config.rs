@@ -65,6 +65,8 @@ pub struct WorkerConfig {
     pub topic_creation: bool,
     /// `connector.client.config.override.policy`.
     pub override_policy: OverridePolicy,
+    /// Whether it is a worker of a group.
+    pub distributed: bool,
     /// Whether sources may deliver exactly once: `exactly.once.source.support=enabled` of a distributed worker.
     pub exactly_once_source: bool,
     /// `topic.tracking.enable`.
@@ -145,6 +147,7 @@ impl WorkerConfig {
             graceful_timeout: millis(&properties, "task.shutdown.graceful.timeout.ms", 5_000)?,
             topic_creation: boolean(&properties, "topic.creation.enable", true)?,
             override_policy,
+            distributed: false,
             exactly_once_source: false,
             topic_tracking: boolean(&properties, "topic.tracking.enable", true)?,
             topic_tracking_reset: boolean(&properties, "topic.tracking.allow.reset", true)?,

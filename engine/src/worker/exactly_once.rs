@@ -11,7 +11,10 @@ use tokio::time::Instant;
 use super::framework::{BOUNDARY, BOUNDARY_INTERVAL};
 use super::offset_stores::{self, ConnectorOffsets};
 use super::task::TaskRun;
-use crate::connector::{BoxFuture, ConfigMap, ConnectError, OffsetMap};
+use crate::connector::{
+    BoxFuture, ConfigMap, ConnectError, ConnectorTransactionBoundaries, OffsetMap, TransactionContext,
+    TransactionEnd,
+};
 use crate::data::SourcePosition;
 use crate::store::{KafkaOffsetStore, OffsetStore};
 
@@ -55,16 +58,21 @@ impl ExactlyOnce {
 enum Boundary {
     Poll,
     Interval(Duration),
+    /// Where the connector says.
+    Connector,
 }
 
 impl Boundary {
     fn from_config(connector: &ConfigMap, flush_interval: Duration) -> Boundary {
         let text = |key: &str| connector.get(key).map(|value| value.trim()).unwrap_or_default();
-        if !text(BOUNDARY).eq_ignore_ascii_case("interval") {
-            return Boundary::Poll;
+        match text(BOUNDARY).to_ascii_lowercase().as_str() {
+            "interval" => {
+                let interval = text(BOUNDARY_INTERVAL).parse().map(Duration::from_millis);
+                Boundary::Interval(interval.unwrap_or(flush_interval))
+            }
+            "connector" => Boundary::Connector,
+            _ => Boundary::Poll,
         }
-        let interval = text(BOUNDARY_INTERVAL).parse().map(Duration::from_millis);
-        Boundary::Interval(interval.unwrap_or(flush_interval))
     }
 }
 
@@ -73,6 +81,8 @@ pub(super) struct Transactions {
     connector: Arc<str>,
     producer: Producer,
     boundary: Boundary,
+    /// Where the connector wants ends.
+    asked: TransactionContext,
     /// Where the offsets go with the records.
     offsets: Arc<KafkaOffsetStore>,
     topic: TopicHandle,
@@ -97,6 +107,16 @@ impl Transactions {
         let Some(store) = &offsets.topic else {
             return Err(ConnectError::fatal("exactly-once delivery needs a topic of source offsets"));
         };
+        let boundary = Boundary::from_config(&run.connector_config, run.shared.config.offset_flush_interval);
+        if boundary == Boundary::Connector
+            && run.plugin.connector().transaction_boundaries(&run.connector_config)
+                != ConnectorTransactionBoundaries::Supported
+        {
+            return Err(ConnectError::fatal(format!(
+                "{BOUNDARY}=connector: {} does not say where transactions end; set poll or interval",
+                run.plugin.class()
+            )));
+        }
         let failed = |what: &str, error| ConnectError::fatal(what.to_owned()).caused_by(error);
         producer
             .init_transactions()
@@ -106,11 +126,11 @@ impl Transactions {
             .topic(store.topic())
             .await
             .map_err(|error| failed("the topic of source offsets cannot be written to", error))?;
-        let boundary = Boundary::from_config(&run.connector_config, run.shared.config.offset_flush_interval);
         Ok(Transactions {
             connector: Arc::clone(&run.id.connector),
             producer,
             boundary,
+            asked: TransactionContext::default(),
             offsets: Arc::clone(store),
             topic,
             copy: offsets.copy.clone(),
@@ -120,6 +140,39 @@ impl Transactions {
             pending: IndexMap::new(),
             due: Instant::now(),
         })
+    }
+
+    /// What the task is given, where it is to say where transactions end.
+    pub(super) fn context(&self) -> Option<TransactionContext> {
+        (self.boundary == Boundary::Connector).then(|| self.asked.clone())
+    }
+
+    /// Where the task wants transactions to end in a batch of so many records.
+    pub(super) fn ends(&self, records: usize) -> Result<Vec<(usize, TransactionEnd)>, ConnectError> {
+        self.asked.take(records)
+    }
+
+    /// Whether the open transaction ends before a pause or a stop, and how.
+    pub(super) fn last_end(&self) -> Result<Option<TransactionEnd>, ConnectError> {
+        match self.boundary {
+            Boundary::Connector => self.asked.take_last(),
+            Boundary::Poll | Boundary::Interval(_) => Ok(Some(TransactionEnd::Commit)),
+        }
+    }
+
+    /// A poll has failed: what it has asked for is void.
+    pub(super) fn forget_asked(&self) {
+        self.asked.forget();
+    }
+
+    /// A task that wrote to the topic of its own offsets would wait for the end of its own transaction when it reads them.
+    pub(super) fn check_topic(&self, topic: &str) -> Result<(), ConnectError> {
+        if topic != self.offsets.topic() {
+            return Ok(());
+        }
+        let why =
+            "Source tasks may not produce to their own offsets topics when exactly-once support is enabled";
+        Err(ConnectError::fatal(format!("topic {topic}: {why}")))
     }
 
     /// Makes sure that a transaction is open.
@@ -134,7 +187,7 @@ impl Transactions {
         Ok(())
     }
 
-    /// A batch is in the transaction as a whole.
+    /// A batch, or its part before the end of a transaction, is in the transaction as a whole.
     pub(super) fn sent(&mut self, records: usize, positions: impl Iterator<Item = SourcePosition>) {
         self.records += records;
         self.pending.extend(positions.map(|position| (position.partition, position.offset)));
@@ -152,7 +205,12 @@ impl Transactions {
     /// Whether it has to end now.
     pub(super) fn is_due(&self) -> bool {
         let something = self.open || !self.pending.is_empty();
-        something && (self.boundary == Boundary::Poll || Instant::now() >= self.due)
+        something
+            && match self.boundary {
+                Boundary::Poll => true,
+                Boundary::Interval(_) => Instant::now() >= self.due,
+                Boundary::Connector => false,
+            }
     }
 
     /// Commits with the offsets of what was polled: how many records, and the offsets. None if there was nothing.
@@ -193,6 +251,16 @@ impl Transactions {
         Ok(())
     }
 
+    /// Gives up the records of the open transaction, but not their offsets: these wait for the commit.
+    pub(super) async fn abort_records(&mut self) -> Result<(), ConnectError> {
+        if self.open {
+            self.producer.abort_transaction().await.map_err(ended)?;
+            self.open = false;
+        }
+        self.records = 0;
+        Ok(())
+    }
+
     /// Gives the open transaction up: its records and offsets are never seen.
     pub(super) async fn abort(&mut self) {
         if std::mem::take(&mut self.open)
@@ -228,6 +296,7 @@ mod tests {
         assert_eq!(boundary(&[]), Boundary::Poll);
         assert_eq!(boundary(&[(BOUNDARY, "POLL")]), Boundary::Poll);
         assert_eq!(boundary(&[(BOUNDARY, "interval")]), Boundary::Interval(Duration::from_secs(60)));
+        assert_eq!(boundary(&[(BOUNDARY, "Connector")]), Boundary::Connector);
         let both = [(BOUNDARY, "Interval"), (BOUNDARY_INTERVAL, "500")];
         assert_eq!(boundary(&both), Boundary::Interval(Duration::from_millis(500)));
     }

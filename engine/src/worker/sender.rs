@@ -18,8 +18,8 @@ use super::pipeline::Pipeline;
 use super::retry::Retry;
 use super::task::TaskRun;
 use super::topics::TopicCreator;
-use crate::connector::{ConnectError, OffsetMap, SourceTask};
-use crate::data::{Batch, RecordState, SourcePosition, TopicId};
+use crate::connector::{ConnectError, OffsetMap, SourceTask, TransactionEnd};
+use crate::data::{Batch, Record, RecordState, SourcePosition, TopicId};
 use crate::metrics::SourceMetrics;
 use crate::store::OffsetStore;
 
@@ -85,11 +85,46 @@ impl Sender {
         })
     }
 
-    /// Transforms, converts and hands the batch to the producer; waits while the producer's memory is full.
-    pub(super) async fn send(&mut self, batch: &mut Batch, run: &mut TaskRun) -> Result<(), ConnectError> {
-        if batch.records.is_empty() && batch.positions.is_empty() {
+    /// Transforms, converts and hands the batch to the producer; waits while the producer's memory is full. Transactions end
+    /// where the task has asked for it.
+    pub(super) async fn send(
+        &mut self,
+        batch: &mut Batch,
+        run: &mut TaskRun,
+        task: &mut dyn SourceTask,
+    ) -> Result<(), ConnectError> {
+        let ends = match &self.transactions {
+            Some(transactions) => transactions.ends(batch.records.len())?,
+            None => Vec::new(),
+        };
+        let nothing = batch.records.is_empty() && batch.positions.is_empty() && ends.is_empty();
+        if nothing || !self.prepare(batch, run).await? {
             return Ok(());
         }
+        let (mut first, mut positions) = (0, 0);
+        for (records, end) in ends {
+            // behind the last record come positions that have none
+            let until = match batch.records.get(records.wrapping_sub(1)) {
+                Some(last) if records < batch.records.len() => last.position as usize + 1,
+                _ => positions + batch.positions.len(),
+            };
+            let part = until.saturating_sub(positions).min(batch.positions.len());
+            if !self.append(batch, first..records, part, run).await? {
+                return Ok(());
+            }
+            (first, positions) = (records, positions + part);
+            self.end(end, task).await?;
+        }
+        let rest = batch.positions.len();
+        if first < batch.records.len() || rest > 0 {
+            self.append(batch, first..batch.records.len(), rest, run).await?;
+        }
+        Ok(())
+    }
+
+    /// Whatever may fail or wait before the producer has the first record. False if the task was stopped meanwhile: then the
+    /// batch counts as not polled.
+    async fn prepare(&mut self, batch: &mut Batch, run: &mut TaskRun) -> Result<bool, ConnectError> {
         if let Some(wait) = self.pipeline.transform(batch) {
             let limit = self.retry.limit;
             let late = async {
@@ -101,7 +136,7 @@ impl Sender {
             tokio::select! {
                 () = wait => {}
                 () = late => {} // the records that still miss something fail
-                () = run.stop.stopped() => return Ok(()), // the batch counts as not polled
+                () = run.stop.stopped() => return Ok(false),
             }
         }
         let began = std::time::Instant::now();
@@ -113,13 +148,26 @@ impl Sender {
         }
         verdict?;
         if !self.resolve_topics(batch, run).await? {
-            return Ok(()); // stopped: the batch counts as not polled
+            return Ok(false);
         }
         while self.in_flight.len() >= MAX_IN_FLIGHT_BATCHES {
             self.wait_for_oldest().await?;
         }
+        Ok(true)
+    }
+
+    /// Hands some records to the producer, with so many of the positions that are left. False if the task was stopped meanwhile:
+    /// then a part of them is sent, and none committed.
+    async fn append(
+        &mut self,
+        batch: &mut Batch,
+        records: std::ops::Range<usize>,
+        positions: usize,
+        run: &mut TaskRun,
+    ) -> Result<bool, ConnectError> {
+        let live = |record: &Record| record.state == RecordState::Live;
         if let Some(transactions) = &mut self.transactions
-            && batch.records.iter().any(|record| record.state == RecordState::Live)
+            && batch.records[records.clone()].iter().any(live)
         {
             transactions.begin()?;
         }
@@ -128,8 +176,9 @@ impl Sender {
         let mut topic: Option<(TopicId, &TopicHandle)> = None;
         self.used.clear();
         let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
-        for (index, record) in batch.records.iter().enumerate() {
-            if record.state != RecordState::Live {
+        for index in records {
+            let record = &batch.records[index];
+            if !live(record) {
                 continue;
             }
             let handle = match topic {
@@ -160,13 +209,13 @@ impl Sender {
                         let began = std::time::Instant::now();
                         tokio::select! {
                             waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
-                        // a part of the batch is sent, none of it is committed: it is read again at the next start
-                        () = run.stop.stopped() => {
-                            if let Some(transactions) = &mut self.transactions {
-                                transactions.spoil();
+                            // it is read again at the next start
+                            () = run.stop.stopped() => {
+                                if let Some(transactions) = &mut self.transactions {
+                                    transactions.spoil();
+                                }
+                                return Ok(false);
                             }
-                            return Ok(());
-                        }
                         }
                         self.metrics.blocked(began);
                     }
@@ -177,13 +226,36 @@ impl Sender {
         }
         let ticket = session.finish();
         self.metrics.buffered(self.producer.buffered_bytes(), newest);
+        let positions = batch.positions.drain(..positions);
         match &mut self.transactions {
             // the end of the transaction tells of all of it
-            Some(transactions) => transactions.sent(appended, batch.positions.drain(..)),
-            None => self.in_flight.push((appended > 0).then_some(ticket), batch.positions.drain(..)),
+            Some(transactions) => transactions.sent(appended, positions),
+            None => self.in_flight.push((appended > 0).then_some(ticket), positions),
         }
         self.metrics.written(appended, self.in_flight.len());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Ends the transaction as its connector wants it.
+    async fn end(&mut self, end: TransactionEnd, task: &mut dyn SourceTask) -> Result<(), ConnectError> {
+        if let (TransactionEnd::Abort, Some(transactions)) = (end, &mut self.transactions) {
+            tracing::info!(
+                connector = &*self.connector,
+                task = self.task,
+                "Aborting transaction as requested by connector"
+            );
+            transactions.abort_records().await?;
+        }
+        self.commit(task).await
+    }
+
+    /// Before a pause or the end: what is open is committed, unless the connector says where transactions end.
+    pub(super) async fn commit_last(&mut self, task: &mut dyn SourceTask) -> Result<(), ConnectError> {
+        match self.transactions.as_ref().map(Transactions::last_end).transpose()? {
+            None => self.commit(task).await,
+            Some(Some(end)) => self.end(end, task).await,
+            Some(None) => Ok(()),
+        }
     }
 
     /// Makes sure that every topic of the batch has a handle, and exists if the connector is to create it. False if the
@@ -198,6 +270,9 @@ impl Sender {
             let name = batch.topic(record.topic);
             if self.topics.iter().any(|(known, _)| **known == *name) {
                 continue;
+            }
+            if let Some(transactions) = &self.transactions {
+                transactions.check_topic(name)?;
             }
             let topic: Arc<str> = Arc::from(name);
             if let Some(creator) = &mut self.creator {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::exactly_once::Transactions;
 use super::sender::Sender;
 use super::task::TaskRun;
 use crate::connector::{BoxFuture, ConnectError, OffsetMap, OffsetReader, SourceTask, SourceTaskContext};
@@ -32,6 +33,7 @@ pub(super) async fn run(mut run: TaskRun, mut task: Box<dyn SourceTask>) -> Resu
         task: run.id.task,
         offsets: Arc::new(Offsets { store: offsets, connector: Arc::clone(&run.id.connector) }),
         stop: run.stop.clone(),
+        transactions: sender.transactions.as_ref().and_then(Transactions::context),
     };
     task.start(&run.task_config, context).await?;
     tracing::info!(connector = &*run.id.connector, task = run.id.task, "source task is started");
@@ -63,7 +65,7 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
     let mut failed_polls = 0_u32;
     loop {
         if run.is_paused() {
-            sender.commit(task).await?;
+            sender.commit_last(task).await?;
         }
         if (run.is_paused() || run.stop.is_stopped()) && !run.wait_until_resumed().await {
             return Ok(());
@@ -74,7 +76,7 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
             Ok(()) => {
                 failed_polls = 0;
                 sender.metrics.polled(began, batch.records.len());
-                sender.send(&mut batch, run).await?;
+                sender.send(&mut batch, run, task).await?;
             }
             Err(error) if error.is_retriable() => {
                 tracing::warn!(
@@ -85,6 +87,9 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
                 );
                 failed_polls = failed_polls.saturating_add(1);
                 sender.policy.retried();
+                if let Some(transactions) = &sender.transactions {
+                    transactions.forget_asked();
+                }
                 run.stop.sleep(sender.retry.task_delay(failed_polls)).await;
             }
             Err(error) => return Err(error),
@@ -138,7 +143,13 @@ async fn finish(
                 transactions.abort().await;
                 Ok(())
             }
-            Some(_) => sender.commit(task).await,
+            Some(_) => {
+                let committed = sender.commit_last(task).await;
+                if let Some(transactions) = &mut sender.transactions {
+                    transactions.abort().await; // one that its connector has not ended
+                }
+                committed
+            }
             None => sender.drain().await,
         }
     };

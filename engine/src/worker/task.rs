@@ -41,8 +41,7 @@ pub struct TaskSpec {
 pub(super) struct TaskRun {
     pub(super) shared: Arc<Shared>,
     pub(super) id: TaskId,
-    /// The plugin's version.
-    version: &'static str,
+    pub(super) plugin: Arc<dyn ConnectorPlugin>,
     pub(super) connector_config: Arc<ConfigMap>,
     pub(super) task_config: ConfigMap,
     pub(super) stop: StopSignal,
@@ -69,7 +68,7 @@ impl TaskRun {
     }
 
     pub(super) fn set_state(&self, state: State) {
-        self.shared.statuses.task(&self.id.connector, self.id.task, Status::of(state, self.version));
+        self.shared.statuses.task(&self.id.connector, self.id.task, Status::of(state, self.plugin.version()));
     }
 
     /// The task reads or writes this topic: told once per batch.
@@ -173,7 +172,6 @@ impl Supervisor {
 
     /// One start to its end.
     async fn attempt(&mut self) -> Ended {
-        let version = self.spec.plugin.version();
         let mut stop = self.stop.clone();
         let resolved = tokio::select! {
             resolved = self.resolve() => resolved,
@@ -188,7 +186,7 @@ impl Supervisor {
         let secrets = [providers.secrets(&raw.0), providers.secrets(&raw.1)];
         let mut watcher = providers.watch(vec![(raw.0, connector.clone()), (raw.1, task.clone())]);
         let (stop_this, stop_signal) = StopSignal::new();
-        let mut work = self.work(version, connector, task, stop_signal);
+        let mut work = self.work(connector, task, stop_signal);
         *self.current.lock() = Some(work.abort_handle());
         let (mut reloading, mut stopping) = (false, false);
         let ended = loop {
@@ -240,7 +238,6 @@ impl Supervisor {
 
     fn work(
         &self,
-        version: &'static str,
         connector_config: ConfigMap,
         task_config: ConfigMap,
         stop: StopSignal,
@@ -248,16 +245,15 @@ impl Supervisor {
         let run = TaskRun {
             shared: Arc::clone(&self.shared),
             id: self.id.clone(),
-            version,
+            plugin: Arc::clone(&self.spec.plugin),
             connector_config: Arc::new(connector_config),
             task_config,
             stop,
             paused: self.paused.clone(),
             exactly_once: self.spec.exactly_once.clone(),
         };
-        let plugin = Arc::clone(&self.spec.plugin);
         tokio::spawn(async move {
-            match plugin.task() {
+            match run.plugin.task() {
                 Task::Source(task) => Box::pin(source::run(run, task)).await,
                 Task::Sink(task) => Box::pin(sink::run(run, task)).await,
             }

@@ -7,7 +7,9 @@ use super::report::{ConfigInfo, ConfigReport, Definition};
 use super::topic_creation::TopicCreation;
 use super::{connector_config, framework};
 use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, with_prefix};
-use crate::connector::{ConfigMap, ConnectorKind, ConnectorPlugin, ExactlyOnceSupport, Registry};
+use crate::connector::{
+    ConfigMap, ConnectorKind, ConnectorPlugin, ConnectorTransactionBoundaries, ExactlyOnceSupport, Registry,
+};
 use crate::herder::{ConfigPatch, HerderError};
 use crate::{converter, transform};
 
@@ -332,7 +334,7 @@ impl Check<'_> {
             };
             self.error("topic.creation.groups", message);
         }
-        self.boundary();
+        self.boundary(plugin);
         if self.text("exactly.once.support").eq_ignore_ascii_case("required") {
             if !self.worker.exactly_once_source {
                 self.error(
@@ -359,9 +361,13 @@ impl Check<'_> {
         }
     }
 
-    /// None of the connectors here says where transactions end.
-    fn boundary(&mut self) {
-        if self.worker.exactly_once_source && self.text(framework::BOUNDARY).eq_ignore_ascii_case("connector")
+    /// Whether the connector says where transactions end; as in the JVM all workers of groups want to know, whether they deliver
+    /// exactly once or not.
+    fn boundary(&mut self, plugin: &Arc<dyn ConnectorPlugin>) {
+        if self.worker.distributed
+            && self.text(framework::BOUNDARY).eq_ignore_ascii_case("connector")
+            && plugin.connector().transaction_boundaries(self.config)
+                != ConnectorTransactionBoundaries::Supported
         {
             let message = "The connector does not support connector-defined transaction boundaries with the given configuration. Please reconfigure it to use a different transaction boundary definition.";
             self.error(framework::BOUNDARY, message.to_owned());

@@ -91,6 +91,7 @@ impl DistributedHerder {
         let client = |purpose: &str| client_properties(&properties, &settings.group.group_id, purpose);
         let (offsets, statuses, configs) = (client("offsets"), client("statuses"), client("configs"));
         let exactly_once = settings.exactly_once == SourceSupport::Enabled;
+        config.distributed = true;
         config.exactly_once_source = exactly_once;
         let leader = (settings.exactly_once >= SourceSupport::Preparing)
             .then(|| (client("configs-leader"), settings.leader_transactional_id()));
