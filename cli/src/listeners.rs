@@ -70,11 +70,7 @@ impl Listeners {
             };
             let mut shutdown = shutdown.clone();
             tokio::spawn(async move {
-                if let Err(error) =
-                    rest::serve(listener, api, async move { shutdown.requested().await }).await
-                {
-                    tracing::error!("REST has ended: {error}");
-                }
+                rest::serve(listener, api, async move { shutdown.requested().await }).await;
             });
         }
         Addresses(addresses)

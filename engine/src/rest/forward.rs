@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Api;
 use super::answer::{Answer, json_answer};
+use super::patience::is_over;
 use crate::herder::{ForwardAnswer, ForwardRequest, HerderError};
 
 /// A request with its whole body, as it has to be passed on.
@@ -25,7 +26,8 @@ impl<S: Send + Sync> FromRequest<S> for Incoming {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let headers = request.headers().clone();
         let body = Bytes::from_request(request, state).await.map_err(|rejected| {
-            HerderError::new(rejected.status().as_u16(), format!("The request body: {rejected}"))
+            let status = if is_over(&rejected) { StatusCode::REQUEST_TIMEOUT } else { rejected.status() };
+            HerderError::new(status.as_u16(), format!("The request body: {rejected}"))
         })?;
         Ok(Incoming { method, uri, headers, body })
     }

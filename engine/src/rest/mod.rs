@@ -6,6 +6,7 @@ mod forward;
 mod guard;
 mod loggers;
 mod offsets;
+mod patience;
 mod plugins;
 mod server;
 
@@ -51,13 +52,9 @@ pub struct Api {
 }
 
 /// Serves the API on a bound listener until `stopped` resolves.
-pub async fn serve(
-    listener: Listener,
-    api: Api,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+pub async fn serve(listener: Listener, api: Api, stopped: impl Future<Output = ()> + Send) {
     let router = router(api, listener.scope);
-    server::run(listener, router, stopped).await
+    server::run(listener, router, stopped).await;
 }
 
 fn router(api: Api, scope: Scope) -> Router {
