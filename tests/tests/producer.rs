@@ -282,3 +282,30 @@ async fn kafkas_own_partitioners_by_their_class_names() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("partitioner.class"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_are_not_used_are_forgotten_and_used_again() {
+    let idle = create_topic("P-idle", 1, &[]).await;
+    let busy = create_topic("P-busy", 1, &[]).await;
+    let producer = producer(&[("metadata.max.idle.ms", "5000")]).await;
+    let handle = producer.topic(&idle).await.unwrap();
+    let append = async |value: &str| {
+        let mut session = producer.session_with_offsets();
+        session.append(&handle, None, None, None, Some(value.as_bytes()), &[]).unwrap();
+        session.finish().await.unwrap().written[0].base_offset
+    };
+    assert_eq!(append("one").await, 0);
+    let began = Instant::now();
+    while producer.client().metadata().topic(&idle).is_some() {
+        assert!(began.elapsed() < Duration::from_secs(30), "it is not forgotten");
+        producer.send(&busy, None, None, None, Some(b"x"), &[]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(producer.client().metadata().topic(&busy).is_some());
+    // the numbers go on: begun anew, the broker would take the record for a repetition and drop it
+    assert_eq!(append("two").await, 1);
+    assert!(producer.client().metadata().topic(&idle).is_some());
+    let three = producer.send(&idle, None, None, None, Some(b"three"), &[]).await.unwrap();
+    assert_eq!(three.offset, 2);
+    assert_eq!(kcat(&["-C", "-t", &idle, "-e", "-q"]), "one\ntwo\nthree\n");
+}

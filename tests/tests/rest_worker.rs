@@ -259,16 +259,24 @@ fn files_are_checked_without_a_worker() {
         let output = Command::new(env("AQ_BIN")).args([Path::new("validate"), &path]).output().unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };
-    let good = json!({"name": "a", "connector.class": "FileStreamSource", "topic": "t", "task.max": "3"});
+    let good = json!({"name": "a", "connector.class": "FileStreamSource", "topic": "t", "task.max": "3",
+        "producer.override.liger.ms": "5"});
     let (valid, said) = check("good.json", &good);
     assert!(valid && said.contains("ok: ") && said.contains("did you mean tasks.max?"), "{said}");
-    let bad =
-        json!({"name": "a", "connector.class": "FileStreamSource", "tasks.max": "0", "transforms": "x"});
+    assert!(
+        said.contains("producer.override.liger.ms") && said.contains("did you mean linger.ms?"),
+        "{said}"
+    );
+    let bad = json!({"name": "a", "connector.class": "FileStreamSource", "tasks.max": "0", "transforms": "x",
+        "producer.override.linger.ms": "soon"});
     let (valid, said) = check("bad.json", &bad);
     assert!(!valid, "{said}");
-    for expected in
-        ["topic: Missing required", "tasks.max: Invalid value 0", "transforms.x.type: Missing required"]
-    {
+    for expected in [
+        "topic: Missing required",
+        "tasks.max: Invalid value 0",
+        "transforms.x.type: Missing required",
+        "producer.override.linger.ms: Invalid value soon",
+    ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
 }

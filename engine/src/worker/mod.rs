@@ -2,7 +2,7 @@
 
 mod auto_restart;
 mod client_config;
-mod client_keys;
+mod components;
 mod config;
 mod config_provider;
 mod connector;
@@ -145,12 +145,12 @@ impl Worker {
 
     /// The keys of a plugin of any kind, by its full class name; of connectors also by an alias.
     pub fn plugin_definitions(&self, name: &str) -> Option<Vec<Definition>> {
-        validation::definitions(&self.shared.registry, name)
+        components::definitions(&self.shared.registry, name)
     }
 
     /// Class and kind of every transform, predicate and converter.
     pub fn components(&self) -> Vec<(String, &'static str)> {
-        validation::components()
+        components::list()
     }
 
     /// The Kafka cluster's id, or none while no broker answers.

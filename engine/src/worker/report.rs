@@ -1,5 +1,7 @@
 //! What a validation found, key by key, in the shape of Connect's REST API.
 
+use aqueduct_protocol::client::{ClientRole, Setting, SettingKind, describe_setting};
+
 use super::config_provider::Secrets;
 use crate::config::{ConfigKey, ConfigType, Importance, Validator, Width};
 use crate::connector::ConfigMap;
@@ -51,9 +53,20 @@ impl Definition {
         }
     }
 
-    /// The definition of a client's setting under its full name; none for a setting that is not known.
-    pub(super) fn of_client(full: &str, name: &str) -> Option<Definition> {
-        let (kind, default) = super::client_keys::find(name)?;
+    /// The definition of a client's setting under its full name; none for a setting that such a client does not have.
+    pub(super) fn of_client(role: ClientRole, full: &str, name: &str) -> Option<Definition> {
+        let Setting { kind, default } = describe_setting(role, name)?;
+        let kind = match kind {
+            SettingKind::Boolean => ConfigType::Boolean,
+            SettingKind::Short => ConfigType::Short,
+            SettingKind::Int => ConfigType::Int,
+            SettingKind::Long => ConfigType::Long,
+            SettingKind::Double => ConfigType::Double,
+            SettingKind::String => ConfigType::String,
+            SettingKind::List => ConfigType::List,
+            SettingKind::Class => ConfigType::Class,
+            SettingKind::Password => ConfigType::Password,
+        };
         Some(Definition {
             name: full.to_owned(),
             kind,

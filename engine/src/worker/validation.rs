@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use aqueduct_protocol::client::{ClientRole, check_settings};
+
+use super::components::{CONVERTER_TYPE, NEGATE, PREDICATE, TYPE, VERSION, converters, header_converters};
 use super::config::WorkerConfig;
 use super::report::{ConfigInfo, ConfigReport, Definition};
 use super::topic_creation::TopicCreation;
 use super::{connector_config, framework};
-use crate::config::{ConfigDef, ConfigError, ConfigKey, ConfigType, with_prefix};
+use crate::config::{ConfigDef, ConfigError, ConfigKey, with_prefix};
 use crate::connector::{
     ConfigMap, ConnectorKind, ConnectorPlugin, ConnectorTransactionBoundaries, ExactlyOnceSupport, Registry,
 };
@@ -241,24 +244,32 @@ impl Check<'_> {
         }
     }
 
-    /// `producer.override.*` and its like: those that this connector uses.
+    /// `producer.override.*` and its like: those that this connector uses. What its client would refuse is an error here already.
     fn overrides(&mut self) {
         let dead_letters = !self.text(framework::DLQ_TOPIC).is_empty();
         let source = self.kind == ConnectorKind::Source;
         let used = [
-            ("producer.override.", source || dead_letters),
-            ("consumer.override.", !source),
-            ("admin.override.", source || dead_letters),
+            ("producer.override.", ClientRole::Producer, source || dead_letters),
+            ("consumer.override.", ClientRole::Consumer, !source),
+            ("admin.override.", ClientRole::Admin, source || dead_letters),
         ];
-        for (prefix, _) in used.iter().filter(|(_, used)| *used) {
+        for (prefix, role, _) in used.into_iter().filter(|(.., used)| *used) {
             for (key, value) in self.config.iter().filter(|(key, _)| key.starts_with(prefix)) {
                 let mut info = ConfigInfo::without_definition(key, Some(value));
                 let name = &key[prefix.len()..];
-                info.definition = Definition::of_client(key, name);
+                info.definition = Definition::of_client(role, key, name);
                 if info.definition.is_some() {
                     info.hide_passwords();
                 }
                 info.errors.extend(self.worker.override_policy.refusal(name));
+                let alone = [(name.to_owned(), value.clone())].into_iter().collect();
+                match check_settings(role, &alone) {
+                    Ok(warnings) => {
+                        let warnings = warnings.iter().map(|warning| format!("{prefix}{warning}"));
+                        self.report.warnings.extend(warnings);
+                    }
+                    Err(error) => info.errors.push(error.to_string()),
+                }
                 self.report.configs.push(info);
             }
         }
@@ -434,85 +445,10 @@ impl Check<'_> {
                 None => format!("{key}: nothing uses this key"),
             });
         }
-        self.report.warnings = warnings;
+        self.report.warnings.extend(warnings);
     }
 
     fn error(&mut self, key: &str, message: String) {
         self.report.fail(key, self.config.get(key).map(String::as_str), message);
     }
-}
-
-static TYPE: ConfigKey = ConfigKey::required(
-    "type",
-    ConfigType::Class,
-    crate::config::Importance::High,
-    "Class.",
-)
-.shown("", -1, crate::config::Width::Long, "");
-static VERSION: ConfigKey =
-    ConfigKey::nullable("plugin.version", ConfigType::String, crate::config::Importance::High, "Version.")
-        .shown("", -1, crate::config::Width::Long, "");
-static NEGATE: ConfigKey = ConfigKey::with_default(
-    "negate",
-    ConfigType::Boolean,
-    "false",
-    crate::config::Importance::Medium,
-    "Whether the predicate is turned round.",
-);
-static PREDICATE: ConfigKey = ConfigKey::nullable(
-    "predicate",
-    ConfigType::String,
-    crate::config::Importance::Medium,
-    "Alias of the predicate that decides which records the transformation sees.",
-);
-static CONVERTER_TYPE: ConfigKey = ConfigKey::required(
-    "converter.type",
-    ConfigType::String,
-    crate::config::Importance::Low,
-    "How this converter will be used.",
-);
-
-fn converters() -> Vec<String> {
-    let mut classes: Vec<String> = converter::CLASSES.iter().map(|class| (*class).to_owned()).collect();
-    classes.sort();
-    classes
-}
-
-fn header_converters() -> Vec<String> {
-    let mut classes = converters();
-    classes.push(converter::DEFAULT_HEADER_CONVERTER.to_owned());
-    classes.sort();
-    classes
-}
-
-/// The table of a plugin of any kind, for `GET /connector-plugins/NAME/config`.
-pub(super) fn definitions(registry: &Registry, name: &str) -> Option<Vec<Definition>> {
-    if let Some(plugin) = registry.find(name) {
-        let own = plugin.config_def().keys.iter();
-        return Some(own.chain(framework::keys(plugin.kind())).map(Definition::of).collect());
-    }
-    // classes of other kinds by their full names only
-    if !name.contains('.') {
-        return None;
-    }
-    let def = transform::config_def(name).or_else(|| transform::predicate_config_def(name));
-    if let Some(def) = def {
-        return Some(def.keys.iter().map(Definition::of).collect());
-    }
-    let def = converter::config_def(name)?;
-    let kind = std::iter::once(&CONVERTER_TYPE).filter(|_| name != converter::DEFAULT_HEADER_CONVERTER);
-    Some(kind.chain(def.keys).map(Definition::of).collect())
-}
-
-/// Class and kind of every transform, predicate and converter, in the order in which they are listed.
-pub(super) fn components() -> Vec<(String, &'static str)> {
-    let named = |kind: &'static str| move |class: String| (class, kind);
-    let predicates = transform::PREDICATE_CLASSES.iter().map(|class| (*class).to_owned());
-    transform::classes()
-        .into_iter()
-        .map(named("transformation"))
-        .chain(predicates.map(named("predicate")))
-        .chain(converters().into_iter().map(named("converter")))
-        .chain(header_converters().into_iter().map(named("header_converter")))
-        .collect()
 }

@@ -25,7 +25,10 @@ pub use admin::{
     Admin, Cluster, ConfigChange, ConfigEntry, ConfigResource, GroupDescription, GroupListing,
     GroupMemberDescription, ListedOffset, NewTopic, OffsetSpec,
 };
-pub use config::{ClientConfig, ClientRole, MAX_FRAME, Properties, check_settings, nearest};
+pub use config::{
+    ClientConfig, ClientRole, MAX_FRAME, Properties, Setting, SettingKind, check_settings, describe_setting,
+    nearest,
+};
 pub use connection::Answer;
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 
@@ -107,6 +110,16 @@ impl Client {
     /// Keeps a topic in the metadata from the next answer on.
     pub(crate) fn watch_topic(&self, topic: &str) {
         self.network.watch_topics(&[topic]);
+    }
+
+    /// A topic is not wanted any more; it is in the metadata until [`Self::drop_unwatched`].
+    pub(crate) fn unwatch_topic(&self, topic: &str) {
+        self.network.unwatch_topic(topic);
+    }
+
+    /// Drops the topics from the metadata that are not wanted any more.
+    pub(crate) fn drop_unwatched(&self) {
+        self.network.drop_unwatched();
     }
 
     /// Keeps these topics in the metadata and no others.

@@ -13,15 +13,24 @@ pub(super) const REQUIRED: Option<&str> = None;
 
 /// A setting's type, as Kafka's `ConfigDef` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum SettingKind {
+    /// `true` or `false`, in any case.
     Boolean,
+    /// 16 bits.
     Short,
+    /// 32 bits.
     Int,
+    /// 64 bits.
     Long,
+    /// A number with a fraction.
     Double,
+    /// Text.
     String,
+    /// Comma separated.
     List,
+    /// The name of a Java class.
     Class,
+    /// Text that is not shown.
     Password,
 }
 
@@ -55,7 +64,7 @@ pub(super) enum Effect {
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: SettingKind,
     pub(super) default: Option<&'static str>,
     pub(super) allowed: Allowed,
     pub(super) effect: Effect,
@@ -64,7 +73,7 @@ pub(super) struct Key {
 macro_rules! kinds {
     ($($function:ident $kind:ident),*) => {
         $(pub(super) const fn $function(name: &'static str, default: Option<&'static str>) -> Key {
-            Key { name, kind: Kind::$kind, default, allowed: Allowed::Any, effect: Effect::Used }
+            Key { name, kind: SettingKind::$kind, default, allowed: Allowed::Any, effect: Effect::Used }
         })*
     };
 }
@@ -95,19 +104,19 @@ impl Key {
         }
         Err(invalid(
             self.name,
-            if self.kind == Kind::Password { "[hidden]" } else { value },
+            if self.kind == SettingKind::Password { "[hidden]" } else { value },
             &self.to_string(),
         ))
     }
 
     fn is_typed(&self, value: &str) -> bool {
         match self.kind {
-            Kind::Boolean => value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
-            Kind::Short => value.parse::<i16>().is_ok(),
-            Kind::Int => value.parse::<i32>().is_ok(),
-            Kind::Long => value.parse::<i64>().is_ok(),
-            Kind::Double => value.parse::<f64>().is_ok_and(f64::is_finite),
-            Kind::String | Kind::List | Kind::Class | Kind::Password => true,
+            SettingKind::Boolean => value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false"),
+            SettingKind::Short => value.parse::<i16>().is_ok(),
+            SettingKind::Int => value.parse::<i32>().is_ok(),
+            SettingKind::Long => value.parse::<i64>().is_ok(),
+            SettingKind::Double => value.parse::<f64>().is_ok_and(f64::is_finite),
+            SettingKind::String | SettingKind::List | SettingKind::Class | SettingKind::Password => true,
         }
     }
 
@@ -133,8 +142,8 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let most = match self.kind {
-            Kind::Short => i64::from(i16::MAX),
-            Kind::Int => i64::from(i32::MAX),
+            SettingKind::Short => i64::from(i16::MAX),
+            SettingKind::Int => i64::from(i32::MAX),
             _ => i64::MAX,
         };
         match self.allowed {
@@ -152,10 +161,14 @@ impl fmt::Display for Key {
                 "earliest, latest, none, or by_duration: with an ISO 8601 duration such as by_duration:PT1H",
             ),
             Allowed::Any => match self.kind {
-                Kind::Boolean => f.write_str("true or false"),
-                Kind::Short | Kind::Int | Kind::Long => write!(f, "a whole number of at most {most}"),
-                Kind::Double => f.write_str("a number"),
-                Kind::String | Kind::List | Kind::Class | Kind::Password => f.write_str("a text"),
+                SettingKind::Boolean => f.write_str("true or false"),
+                SettingKind::Short | SettingKind::Int | SettingKind::Long => {
+                    write!(f, "a whole number of at most {most}")
+                }
+                SettingKind::Double => f.write_str("a number"),
+                SettingKind::String | SettingKind::List | SettingKind::Class | SettingKind::Password => {
+                    f.write_str("a text")
+                }
             },
         }
     }

@@ -14,9 +14,10 @@ use indexmap::IndexMap;
 use super::security::Security;
 use crate::{Error, ErrorKind, Result};
 
+pub use key::SettingKind;
 pub use nearest::nearest;
 pub(crate) use values::Values;
-pub use values::{ClientRole, check_settings};
+pub use values::{ClientRole, Setting, check_settings, describe_setting};
 
 /// Settings under Kafka's own names.
 pub type Properties = IndexMap<String, String>;

@@ -155,7 +155,7 @@ pub(super) const PRODUCER: &[Key] = &[
     long("max.block.ms", Some("60000")).allows(AtLeast(0)),
     int("max.in.flight.requests.per.connection", Some("5")).allows(AtLeast(1)),
     int("max.request.size", Some("1048576")).allows(AtLeast(0)),
-    long("metadata.max.idle.ms", Some("300000")).allows(AtLeast(5000)).ignored(),
+    long("metadata.max.idle.ms", Some("300000")).allows(AtLeast(5000)),
     boolean("partitioner.adaptive.partitioning.enable", Some("true")),
     long("partitioner.availability.timeout.ms", Some("0")).allows(AtLeast(0)),
     class("partitioner.class", NONE),

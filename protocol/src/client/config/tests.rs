@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::key::{Allowed, Effect, Key, Kind};
+use super::key::{Allowed, Effect, Key, SettingKind};
 use super::*;
 
 /// `golden/ClientConfigs.java` writes it: client, name, type, default, validator.
@@ -12,22 +12,22 @@ fn properties(pairs: &[(&str, &str)]) -> Properties {
 
 fn kind(key: &Key) -> &'static str {
     match key.kind {
-        Kind::Boolean => "BOOLEAN",
-        Kind::Short => "SHORT",
-        Kind::Int => "INT",
-        Kind::Long => "LONG",
-        Kind::Double => "DOUBLE",
-        Kind::String => "STRING",
-        Kind::List => "LIST",
-        Kind::Class => "CLASS",
-        Kind::Password => "PASSWORD",
+        SettingKind::Boolean => "BOOLEAN",
+        SettingKind::Short => "SHORT",
+        SettingKind::Int => "INT",
+        SettingKind::Long => "LONG",
+        SettingKind::Double => "DOUBLE",
+        SettingKind::String => "STRING",
+        SettingKind::List => "LIST",
+        SettingKind::Class => "CLASS",
+        SettingKind::Password => "PASSWORD",
     }
 }
 
 /// What is allowed, in the JVM's words.
 fn validator(key: &Key) -> String {
     match key.allowed {
-        Allowed::Any if key.kind == Kind::List => String::new(),
+        Allowed::Any if key.kind == SettingKind::List => String::new(),
         Allowed::Any => "null".to_owned(),
         Allowed::AtLeast(least) => format!("[{least},...]"),
         Allowed::Between(least, most) => format!("[{least},...,{most}]"),
@@ -110,7 +110,7 @@ fn what_has_no_effect() {
     let ignored = of(|effect| *effect == Effect::Ignored);
     let expected = |key: &&str| {
         let families = ["metrics.", "sasl.kerberos.", "sasl.oauthbearer.", "share.", "internal."];
-        let single = ["enable.metrics.push", "metadata.max.idle.ms", "ssl.secure.random.implementation"];
+        let single = ["enable.metrics.push", "ssl.secure.random.implementation"];
         families.iter().any(|family| key.starts_with(family))
             || ["manager.algorithm", ".serializer", ".deserializer"].iter().any(|end| key.ends_with(end))
             || single.contains(key)

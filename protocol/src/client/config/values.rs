@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::key::{Effect, Key, Kind};
+use super::key::{Effect, Key, SettingKind};
 use super::nearest::nearest;
 use super::{Properties, invalid, tables};
 use crate::Result;
@@ -57,6 +57,21 @@ pub fn check_settings(role: ClientRole, properties: &Properties) -> Result<Vec<S
     let values = Values::new(role, properties);
     values.check()?;
     Ok(values.warnings())
+}
+
+/// A setting as Kafka's documentation has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its type.
+    pub kind: SettingKind,
+    /// What it is where it is not set.
+    pub default: Option<&'static str>,
+}
+
+/// What is known of a setting of such a client; none if it has no such setting.
+#[must_use]
+pub fn describe_setting(role: ClientRole, name: &str) -> Option<Setting> {
+    role.key(name).map(|key| Setting { kind: key.kind, default: key.default })
 }
 
 /// The properties of a client of one kind.
@@ -172,7 +187,7 @@ impl<'a> Values<'a> {
 
     fn checked(&self, name: &str) -> Result<Option<&'a str>> {
         let Some(key) = self.role.key(name) else { return Ok(None) };
-        debug_assert!(!matches!(key.kind, Kind::Password), "passwords are texts");
+        debug_assert!(!matches!(key.kind, SettingKind::Password), "passwords are texts");
         match self.given(name) {
             Some(value) => key.check(value).map(|()| Some(value)),
             None => Ok(key.default),

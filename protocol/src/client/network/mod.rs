@@ -74,7 +74,16 @@ impl Network {
     }
 
     pub(super) fn watch_only(&self, topics: &[&str]) {
-        let wanted: BTreeSet<String> = topics.iter().map(ToString::to_string).collect();
+        *self.topics.lock() = topics.iter().map(ToString::to_string).collect();
+        self.drop_unwatched();
+    }
+
+    pub(super) fn unwatch_topic(&self, topic: &str) {
+        self.topics.lock().remove(topic);
+    }
+
+    pub(super) fn drop_unwatched(&self) {
+        let wanted = self.topics.lock();
         let is_wanted = |name: &str| wanted.contains(name);
         self.snapshot.send_if_modified(|snapshot| {
             let surplus = snapshot.topics.keys().any(|name| !is_wanted(name));
@@ -83,7 +92,6 @@ impl Network {
             }
             surplus
         });
-        *self.topics.lock() = wanted;
     }
 
     pub(super) fn learn_leaders(

@@ -9,6 +9,7 @@
 //! broker has as many requests as it may have. Memory: `buffer.memory` bounds the batches, buffers are pooled.
 
 mod batch;
+mod idle;
 mod memory;
 mod metrics;
 mod partition;

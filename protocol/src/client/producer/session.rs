@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use thiserror::Error;
 
+use super::idle::Usage;
 use super::partition::{NewRecord, Partition};
 use super::shared::Shared;
 use super::ticket::{DeliveryTicket, SessionState};
@@ -50,6 +51,7 @@ pub(super) struct TopicState {
     turn: u32,
     /// Whether the sticky choice was used, so that its loads are worth computing.
     pub(super) sticky_used: bool,
+    pub(super) usage: Usage,
     /// Version of the metadata that this is from.
     version: u64,
 }
@@ -62,6 +64,7 @@ impl Topic {
             sticky: StickyPartitioner::new(sticky_size),
             turn: 0,
             sticky_used: false,
+            usage: Usage::Used,
             version: 0,
         };
         Self { name: Arc::from(name), state: Mutex::new(state) }
@@ -193,6 +196,9 @@ impl SendSession {
         };
         let record = NewRecord { timestamp, key, value, headers };
         let mut state = topic.topic.state.lock();
+        if state.usage != Usage::Used {
+            self.shared.use_again(&topic.topic.name, &mut state);
+        }
         let (index, sticky) = self.choose(&mut state, partition, key);
         let Some(target) = usize::try_from(index).ok().and_then(|at| state.partitions.get(at)) else {
             let count = state.partitions.len() as i32;

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::batch::FlushToken;
+use super::idle::Usage;
 use super::memory::BufferMemory;
 use super::metrics::ProducerMetrics;
 use super::partition::Partition;
@@ -20,7 +21,7 @@ use crate::client::Client;
 use crate::wire::records::BatchOptions;
 use crate::{Error, ErrorCode, ErrorKind, Result};
 
-/// Most topics a producer remembers; beyond it those are forgotten that nobody holds.
+/// Topics from which on those are forgotten that nobody holds and that can be.
 const MAX_TOPICS: usize = 100_000;
 
 /// How long a topic without metadata is waited for in silence, and how often that is said then.
@@ -158,8 +159,11 @@ impl Shared {
 
     /// A topic's handle, waiting up to `max.block.ms` for its metadata.
     pub(super) async fn topic(&self, name: &str) -> Result<TopicHandle> {
-        if let Some(topic) = self.topics.lock().get(name) {
-            return Ok(TopicHandle { topic: Arc::clone(topic) });
+        let known = self.topics.lock().get(name).cloned();
+        if let Some(topic) = known
+            && topic.state.lock().usage != Usage::Forgotten
+        {
+            return Ok(TopicHandle { topic });
         }
         let limit = self.settings.max_block;
         let give_up = |last: Option<&Error>| {
@@ -215,14 +219,16 @@ impl Shared {
     }
 
     fn remember(&self, name: &str, version: u64, metadata: &crate::client::TopicMetadata) -> TopicHandle {
-        let mut topics = self.topics.lock();
-        if topics.len() >= MAX_TOPICS {
-            topics.retain(|_, topic| Arc::strong_count(topic) > 1);
+        if self.topics.lock().len() >= MAX_TOPICS {
+            self.drop_dispensable(|_| true);
         }
+        self.client.watch_topic(name); // also where it was in the metadata already
+        let mut topics = self.topics.lock();
         let topic = topics
             .entry(Arc::from(name))
             .or_insert_with(|| Arc::new(Topic::new(name, self.settings.batch_size)));
         topic.update(version, metadata);
+        topic.state.lock().usage = Usage::Used;
         TopicHandle { topic: Arc::clone(topic) }
     }
 }

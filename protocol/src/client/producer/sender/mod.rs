@@ -97,6 +97,8 @@ struct Sender {
     identity_call: Option<Pin<Box<dyn Future<Output = Result<ProducerIdentity>> + Send>>>,
     identity_not_before: Option<Instant>,
     loads_at: Option<Instant>,
+    /// When topics are looked at that may be idle.
+    idle_at: Instant,
     metadata_version: u64,
     /// Where draining starts, so that no partition is always the last to find room in a request.
     turn: usize,
@@ -127,6 +129,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         identity_call: None,
         identity_not_before: None,
         loads_at: None,
+        idle_at: Instant::now(),
         metadata_version: 0,
         turn: 0,
     };
@@ -204,6 +207,10 @@ impl Sender {
         self.expire(now);
         self.drain(now);
         self.weigh(now);
+        if now >= self.idle_at {
+            self.idle_at = self.shared.forget_idle(now);
+        }
+        self.at(self.idle_at);
     }
 
     /// The sender has to look again at `time`.
