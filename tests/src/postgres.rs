@@ -1,6 +1,7 @@
 //! PostgreSQL: databases of tests' own, on the server that they share or on one that may be killed.
 
 use std::fs;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -22,8 +23,8 @@ impl Database {
 
     fn create(port: String, test: &str) -> Database {
         let database = Database { port, name: unique(test).replace('-', "_") };
-        let server = Database { port: database.port.clone(), name: "postgres".to_owned() };
-        server.sql(&format!("create database {}", database.name));
+        let create = format!("create database {}", database.name);
+        run(database.psql().args(["-d", "postgres", "-c", &create]), b"");
         database
     }
 
@@ -66,15 +67,45 @@ impl Database {
         run(&mut self.psql(), sql.as_bytes())
     }
 
+    /// The server: for statements about its databases.
+    fn server(&self) -> Command {
+        let mut command = self.psql();
+        command.args(["-d", "postgres"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
     /// What a query prints; nothing if it fails, as while its table or its server is not there.
     pub fn ask(&self, sql: &str) -> String {
         let output = self.psql().args(["-c", sql]).stderr(Stdio::null()).output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     }
 
-    /// Runs statements that may fail.
+    /// Runs statements that may fail, each for itself: what is rolled back is only what lies behind its BEGIN.
     pub fn try_sql(&self, sql: &str) {
-        let _ = self.psql().args(["-c", sql]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let mut psql = self.psql();
+        psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Ok(mut child) = psql.spawn() {
+            let input = child.stdin.take();
+            let _ = input.map(|mut input| input.write_all(sql.as_bytes()));
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Database {
+    /// Its slots go, since a server has a limited number of them; and it goes itself.
+    fn drop(&mut self) {
+        let of_it = format!("from pg_replication_slots where database = '{}'", self.name);
+        let end = format!("select pg_terminate_backend(active_pid) {of_it} and active");
+        let slots = format!("select pg_drop_replication_slot(slot_name) {of_it}");
+        let database = format!("drop database {}", self.name);
+        for _ in 0..3 {
+            let dropped = self.server().args(["-c", &end, "-c", &slots, "-c", &database]).status();
+            if dropped.is_ok_and(|status| status.success()) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
     }
 }
 

@@ -95,6 +95,11 @@ impl Worker {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Kills it (-9); its log stays.
+    pub fn kill(&mut self) {
+        self.end();
+    }
+
     /// Stops it in order.
     #[track_caller]
     pub fn stop(mut self) {
@@ -108,6 +113,14 @@ impl Worker {
                 wait_for("the JVM's end", Duration::from_secs(60), || child.try_wait().unwrap().is_some());
             }
             None => {}
+        }
+    }
+
+    fn end(&mut self) {
+        // ours is killed when it is dropped
+        if let Some(Process::Jvm(mut child)) = self.process.take() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 
@@ -139,10 +152,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let Some(Process::Jvm(child)) = &mut self.process {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.end();
     }
 }
 

@@ -1,6 +1,8 @@
 //! PostgreSQL CDC against real servers: beside Debezium on the same database, from Debezium's offsets and back, and with
 //! everything killed in turn.
 
+#[path = "postgres_cdc/incremental.rs"]
+mod incremental;
 #[path = "postgres_cdc/masks.rs"]
 mod masks;
 #[path = "postgres_cdc/metrics.rs"]
@@ -10,14 +12,13 @@ mod streamed;
 #[path = "postgres_cdc/support.rs"]
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aqueduct_tests::{Aqueduct, Database, OwnPostgres, Worker, env, records, topics, wait_for};
 use serde_json::{Value, json};
-use support::{compare, connector};
+use support::{compare, connector, replayed, rows};
 
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
@@ -172,37 +173,9 @@ fn kills_lose_nothing() {
         writer.join().unwrap();
     });
     database.sql("insert into t values (999999, 1)");
-    let state = || {
-        let mut state = BTreeMap::new();
-        for record in records(&topic) {
-            let key: Value = serde_json::from_str(record["key"].as_str().unwrap()).unwrap();
-            let id = key["payload"]["id"].as_i64().unwrap();
-            match record["payload"].as_str() {
-                None => {
-                    state.remove(&id);
-                }
-                Some(text) => {
-                    let value: Value = serde_json::from_str(text).unwrap();
-                    let after = &value["payload"]["after"];
-                    if after.is_null() {
-                        state.remove(&id);
-                    } else {
-                        state.insert(id, after["v"].as_i64().unwrap());
-                    }
-                }
-            }
-        }
-        state
-    };
     let log = worker.as_ref().map(Worker::log).unwrap_or_default();
-    wait_for(&format!("the last row; {log}"), WAIT, || state().contains_key(&999_999));
-    let table: BTreeMap<i64, i64> = database
-        .sql("select id, v from t")
-        .lines()
-        .filter_map(|line| line.split_once('|'))
-        .map(|(id, v)| (id.parse().unwrap(), v.parse().unwrap()))
-        .collect();
-    assert_eq!(state(), table);
+    wait_for(&format!("the last row; {log}"), WAIT, || replayed(&topic).contains_key(&999_999));
+    assert_eq!(replayed(&topic), rows(&database));
 }
 
 /// What is wrong is said, with the statement that mends it.

@@ -13,7 +13,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
     ("protocol", &[]),
     ("schema-registry-client", &[]),
     ("engine", &["protocol", "schema-registry"]),
-    ("connectors", &["engine"]),
+    ("connectors", &["protocol", "engine"]),
     ("broker", &["protocol"]),
     ("cli", &["protocol", "engine", "connectors", "broker"]),
 ];

@@ -2,6 +2,7 @@
 
 mod identities;
 mod keys;
+mod signals;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use aqueduct_engine::connector::{ConfigMap, ConnectError};
 
 pub(super) use identities::{Identities, ReplicaIdentity};
 pub(super) use keys::CONFIG;
+pub(super) use signals::Signals;
 
 use super::filter::{Filters, TableMatcher, lists};
 use super::naming::{Adjustment, Naming};
+use super::notification::NotificationSettings;
 use super::types::{
     BinaryMode, DecimalHandling, HStoreHandling, IntervalHandling, TimePrecision, TypeSettings,
 };
@@ -132,6 +135,8 @@ pub(super) struct Settings {
     /// Only messages with these prefixes.
     pub(super) message_prefixes: Option<(bool, TableMatcher)>,
     pub(super) skip_unchanged: bool,
+    pub(super) signals: Signals,
+    pub(super) notifications: NotificationSettings,
 }
 
 /// Most records of one poll where the configuration does not say: blocks of the server are smaller.
@@ -215,7 +220,14 @@ impl Settings {
             restart_wait: values.millis("retriable.restart.connector.wait.ms"),
             message_prefixes: message_prefixes(&values)?,
             skip_unchanged: values.flag("skip.messages.without.change"),
+            signals: signals::signals(&values)?,
+            notifications: signals::notifications(&values)?,
         })
+    }
+
+    /// Whether changes of a table are wanted: those of the signal table are, as in Debezium.
+    pub(super) fn captures(&self, schema: &str, table: &str) -> bool {
+        self.filters.table(schema, table) || self.signals.is_table(schema, table)
     }
 }
 

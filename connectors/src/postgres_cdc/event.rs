@@ -33,6 +33,7 @@ pub(super) enum SnapshotMark {
     Inner,
     LastOfTable,
     Last,
+    Incremental,
 }
 
 /// Where an event comes from.
@@ -57,7 +58,7 @@ struct Shared {
     name: Span,
     database: Span,
     operations: [Span; 6],
-    marks: [Span; 6],
+    marks: [Span; 7],
     headers: Range32,
 }
 
@@ -126,8 +127,16 @@ impl EventWriter {
             name: batch.put_str(&self.prefix),
             database: batch.put_str(&self.database),
             operations: ["r", "c", "u", "d", "t", "m"].map(|text| batch.put_str(text)),
-            marks: ["false", "first", "first_in_data_collection", "true", "last_in_data_collection", "last"]
-                .map(|text| batch.put_str(text)),
+            marks: [
+                "false",
+                "first",
+                "first_in_data_collection",
+                "true",
+                "last_in_data_collection",
+                "last",
+                "incremental",
+            ]
+            .map(|text| batch.put_str(text)),
             headers,
         };
         self.shared = Some(shared);
@@ -185,6 +194,11 @@ impl EventWriter {
             None => (Value::Null, Value::Null),
         };
         let micros = origin.micros;
+        // rows of chunks have no place in the log
+        let own_lsn = match origin.mark {
+            SnapshotMark::Incremental => Value::Null,
+            _ => Value::Int64(origin.lsn as i64),
+        };
         let shared = self.shared(batch);
         let fields = [
             Value::String(shared.version),
@@ -199,7 +213,7 @@ impl EventWriter {
             Value::String(schema),
             Value::String(table),
             origin.xid.map_or(Value::Null, |xid| Value::Int64(xid as i64)),
-            Value::Int64(origin.lsn as i64),
+            own_lsn,
             Value::Null,
             name,
             lsn,
@@ -232,11 +246,12 @@ impl EventWriter {
         place: Option<&EventPlace>,
     ) {
         self.table_texts(batch, plan, texts);
-        let source = match (origin.mark, texts.source) {
-            (SnapshotMark::Inner, Some(source)) => source,
+        let is_shared = matches!(origin.mark, SnapshotMark::Inner | SnapshotMark::Incremental);
+        let source = match texts.source {
+            Some(source) if is_shared => source,
             _ => self.source(batch, texts.schema, texts.table, origin),
         };
-        texts.source = (origin.mark == SnapshotMark::Inner).then_some(source);
+        texts.source = is_shared.then_some(source);
         let transaction = place.map_or(Value::Null, |place| place.put(batch));
         let now = self.now;
         let shared = self.shared(batch);

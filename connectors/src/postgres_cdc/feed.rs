@@ -1,7 +1,7 @@
 //! The stream's connection, in a task of its own: it reads ahead, and answers the server's questions whatever else is going on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc};
@@ -47,6 +47,8 @@ pub(super) fn frame(bytes: &[u8]) -> Option<StreamMessage> {
 #[derive(Debug, Default)]
 pub(super) struct Confirmed {
     flushed: AtomicU64,
+    /// The server shall tell its position at once.
+    asks: AtomicBool,
     changed: Notify,
 }
 
@@ -56,6 +58,12 @@ impl Confirmed {
         if self.flushed.fetch_max(lsn, Ordering::AcqRel) < lsn {
             self.changed.notify_one();
         }
+    }
+
+    /// Asks the server for its position: it answers with a keep-alive once it has sent what is before that.
+    pub(super) fn ask(&self) {
+        self.asks.store(true, Ordering::Release);
+        self.changed.notify_one();
     }
 
     /// Up to where everything is stored.
@@ -199,6 +207,7 @@ impl Reader {
         status[9..17].copy_from_slice(&flushed.to_be_bytes());
         status[17..25].copy_from_slice(&flushed.to_be_bytes());
         status[25..33].copy_from_slice(&clock.to_be_bytes());
+        status[33] = u8::from(self.confirmed.asks.swap(false, Ordering::AcqRel));
         self.wire.copy_data(&status).await
     }
 }

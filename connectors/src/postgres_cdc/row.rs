@@ -76,15 +76,16 @@ fn set(batch: &mut Batch, range: Range32, field: usize, value: Value) {
 #[error("the row has not the {0} columns that were asked for")]
 struct Misshapen(usize);
 
-/// Makes the row of a binary COPY, whose columns are the plan's fields. `start` to `end` is the row in the segment.
+/// Makes the row of a binary COPY, whose columns are the plan's fields and then `more`. `start` to `end` is the row in the segment;
+/// gives where the further columns begin.
 pub(super) fn of_copy(
     batch: &mut Batch,
     plan: &TablePlan,
     segment: Segment<'_>,
-    start: u32,
-    end: u32,
-) -> Result<Value, ConnectError> {
-    let misshapen = || unreadable(plan, Misshapen(plan.fields.len()));
+    (start, end): (u32, u32),
+    more: usize,
+) -> Result<(Value, u32), ConnectError> {
+    let misshapen = || unreadable(plan, Misshapen(plan.fields.len() + more));
     let number = |at: u32| {
         segment
             .bytes
@@ -96,7 +97,7 @@ pub(super) fn of_copy(
         .bytes
         .get(start as usize..start as usize + 2)
         .map(|word| u16::from_be_bytes([word[0], word[1]]));
-    if count.map(usize::from) != Some(plan.fields.len()) {
+    if count.map(usize::from) != Some(plan.fields.len() + more) {
         return Err(misshapen());
     }
     let range = reserve(batch, plan);
@@ -114,7 +115,20 @@ pub(super) fn of_copy(
         };
         set(batch, range, field, value);
     }
-    Ok(Value::Struct(range))
+    Ok((Value::Struct(range), at))
+}
+
+/// The last columns of a row of a binary COPY, which are texts; none if one of them is missing.
+pub(super) fn trailing_texts(bytes: &[u8], from: u32, end: u32) -> Option<Vec<String>> {
+    let mut rest = bytes.get(from as usize..end as usize)?;
+    let mut texts = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+        let (text, after) = after.split_at_checked(length)?;
+        texts.push(std::str::from_utf8(text).ok()?.to_owned());
+        rest = after;
+    }
+    (rest.is_empty() && !texts.is_empty()).then_some(texts)
 }
 
 fn decode(
@@ -124,4 +138,24 @@ fn decode(
     plan: &TablePlan,
 ) -> Result<Value, ConnectError> {
     column.decode(batch, cell).map_err(|error| unreadable(plan, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_at_the_end_of_a_row() {
+        let mut row = vec![9, 9];
+        for text in ["5", "", "a b"] {
+            row.extend((text.len() as u32).to_be_bytes());
+            row.extend(text.as_bytes());
+        }
+        let end = row.len() as u32;
+        assert_eq!(trailing_texts(&row, 2, end).unwrap(), ["5", "", "a b"]);
+        assert_eq!(trailing_texts(&row, 2, end - 1), None);
+        assert_eq!(trailing_texts(&row, end, end), None);
+        assert_eq!(trailing_texts(&[0xFF; 4], 0, 4), None, "NULL is no key");
+        assert_eq!(trailing_texts(&row, 2, end + 1), None);
+    }
 }

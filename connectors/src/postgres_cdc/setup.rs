@@ -62,7 +62,7 @@ pub(super) async fn captured(
     settings: &Settings,
 ) -> Result<Vec<TableInfo>, ConnectError> {
     let tables = catalog.tables().await.map_err(|error| failed("cannot list the tables", error))?;
-    Ok(tables.into_iter().filter(|table| settings.filters.table(&table.schema, &table.table)).collect())
+    Ok(tables.into_iter().filter(|table| settings.captures(&table.schema, &table.table)).collect())
 }
 
 /// The publication exists and holds what it should.

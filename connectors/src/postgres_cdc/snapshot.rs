@@ -71,6 +71,10 @@ pub(super) struct Snapshot {
     open_tables: usize,
     first: bool,
     point: SnapshotPoint,
+    /// Its place stands for a commit as well, as Debezium has it of those that interrupt the stream.
+    last_commit: Option<u64>,
+    /// Tables that were read to their end since they were asked for, with their rows.
+    finished: Vec<(String, u64)>,
     rows: u64,
     /// Ends the readers with it.
     _readers: JoinSet<()>,
@@ -126,7 +130,29 @@ impl Snapshot {
             })
             .collect();
         let open_tables = tables.len();
-        Ok(Snapshot { tables, states, readings, open_tables, first: true, point, rows: 0, _readers: readers })
+        Ok(Snapshot {
+            tables,
+            states,
+            readings,
+            open_tables,
+            first: true,
+            point,
+            last_commit: None,
+            finished: Vec::new(),
+            rows: 0,
+            _readers: readers,
+        })
+    }
+
+    /// It interrupts a stream.
+    pub(super) fn interrupting(mut self) -> Snapshot {
+        self.last_commit = Some(self.point.lsn);
+        self
+    }
+
+    /// Tables that were read to their end since the last call, with their rows.
+    pub(super) fn finished(&mut self) -> Vec<(String, u64)> {
+        std::mem::take(&mut self.finished)
     }
 
     /// Where it stands in the log.
@@ -227,12 +253,9 @@ impl Snapshot {
             self.row(batch, writer, table, (&bytes, place), true, last)?;
         }
         let info = &self.tables[table].info;
-        tracing::info!(
-            table = format!("{}.{}", info.schema, info.table),
-            rows = self.states[table].rows,
-            tables_left = self.open_tables,
-            "the table is read"
-        );
+        let (name, rows) = (format!("{}.{}", info.schema, info.table), self.states[table].rows);
+        tracing::info!(table = name, rows, tables_left = self.open_tables, "the table is read");
+        self.finished.push((name, rows));
         Ok(())
     }
 
@@ -258,11 +281,11 @@ impl Snapshot {
         state.rows += 1;
         self.rows += 1;
         let id = segment(batch, bytes);
-        let row = row::of_copy(batch, plan, Segment { bytes, id }, start, end)?;
+        let (row, _) = row::of_copy(batch, plan, Segment { bytes, id }, (start, end), 0)?;
         let origin = Origin {
             mark,
             lsn: self.point.lsn,
-            last_commit: None,
+            last_commit: self.last_commit,
             xid: Some(self.point.xid),
             micros: self.point.micros,
             replicated: None,
@@ -283,6 +306,14 @@ fn pieces(tables: &[SnapshotTable], threads: usize) -> (Vec<Piece>, Vec<usize>) 
         pieces.extend(statements.into_iter().map(|sql| Piece { table, sql }));
     }
     (pieces, counts)
+}
+
+/// The SELECT of a table's rows that a condition lets through; the condition may be a whole SELECT itself.
+pub(super) fn filtered(info: &TableInfo, condition: &str) -> String {
+    if condition.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("select ")) {
+        return condition.to_owned();
+    }
+    format!("SELECT * FROM {}.{} WHERE {condition}", quote_ident(&info.schema), quote_ident(&info.table))
 }
 
 fn statements(table: &SnapshotTable, threads: usize) -> Vec<String> {

@@ -13,11 +13,13 @@ use super::catalog::Catalog;
 use super::config::Settings;
 use super::event::{EventWriter, Operation, Origin, SnapshotMark, TableTexts};
 use super::feed::{StreamMessage, frame};
+use super::incremental::{Recent, Window};
 use super::metrics::Counts;
 use super::offset::Progress;
 use super::pgoutput::{Malformed, Message, OldTuple, Relation, StreamCommit, TupleCell, Tuples, parse};
 use super::row::{self, Segment};
 use super::setup::failed;
+use super::signal::RawSignal;
 use super::streamed::Streams;
 use super::table::{SOURCE, TRANSACTION, TablePlan};
 use super::transaction::{EventPlace, TransactionCounts};
@@ -99,6 +101,12 @@ pub(super) struct Decoder {
     counted: Counts,
     /// Up to where the stream has been seen, if no transaction is open.
     seen: u64,
+    /// Signals that the signal table has brought.
+    pub(super) signals: Vec<RawSignal>,
+    /// Transactions that have begun.
+    pub(super) recent: Recent,
+    /// Notes changes of the table that an incremental snapshot reads.
+    pub(super) window: Option<Window>,
 }
 
 fn malformed(lsn: u64, error: Malformed) -> ConnectError {
@@ -145,6 +153,9 @@ impl Decoder {
             at_lsn: (0, 0),
             counted: Counts::default(),
             seen: 0,
+            signals: Vec::new(),
+            recent: Recent::default(),
+            window: None,
         }
     }
 
@@ -238,6 +249,7 @@ impl Decoder {
                 self.last_micros = commit_micros.saturating_add(EPOCH_MICROS);
                 self.transaction = Some(Transaction { xid: Some(xid), micros: self.last_micros });
                 self.replicated_from = None;
+                self.recent.note(xid);
                 self.begin(batch, change.lsn, xid);
             }
             Message::Commit { end_lsn } => self.ended(batch, end_lsn, true),
@@ -301,9 +313,16 @@ impl Decoder {
             ))
         })?;
         let Some(plan) = known.plan.clone() else { return Ok(()) };
-        if self.given_before(change.lsn, xid) || self.is_skipped(operation) {
+        if self.given_before(change.lsn, xid) {
             return Ok(());
         }
+        if operation == Operation::Create && self.settings.signals.is_table(&plan.schema, &plan.table) {
+            self.signals.extend(signal(change, &tuples.new));
+        }
+        if self.is_skipped(operation) {
+            return Ok(());
+        }
+        let given_out = batch.records.len();
         let place = self.place(xid, change.lsn, &plan);
         let settings = Arc::clone(&self.settings);
         let replicated = self.replicated_from.clone();
@@ -319,7 +338,7 @@ impl Decoder {
             row::of_tuple(batch, &plan, change.segment, change.base, cells, old, &settings.placeholder)
         };
         let mut texts = self.tables.get(&relation).map(|known| known.texts).unwrap_or_default();
-        let kind = match operation {
+        let (kind, rows) = match operation {
             Operation::Create | Operation::Read => {
                 let after = tuple(batch, &tuples.new, None)?;
                 writer.change(
@@ -332,7 +351,7 @@ impl Decoder {
                     &origin,
                     place.as_ref(),
                 );
-                "INSERT"
+                ("INSERT", [Value::Null, after])
             }
             Operation::Update => {
                 let before = if old.is_some() { tuple(batch, &tuples.old, None)? } else { Value::Null };
@@ -340,7 +359,7 @@ impl Decoder {
                 let whole = (old == Some(OldTuple::Full)).then_some(before);
                 let after = tuple(batch, &tuples.new, whole)?;
                 self.update(batch, writer, &plan, &mut texts, old, before, after, &origin, place.as_ref());
-                "UPDATE"
+                ("UPDATE", [before, after])
             }
             Operation::Delete => {
                 let before = tuple(batch, &tuples.old, None)?;
@@ -357,7 +376,7 @@ impl Decoder {
                 if settings.tombstones {
                     EventWriter::tombstone(batch);
                 }
-                "DELETE"
+                ("DELETE", [before, Value::Null])
             }
             Operation::Truncate => {
                 writer.change(
@@ -370,11 +389,17 @@ impl Decoder {
                     &origin,
                     place.as_ref(),
                 );
-                "TRUNCATE"
+                ("TRUNCATE", [Value::Null; 2])
             }
         };
         if let Some(known) = self.tables.get_mut(&relation) {
             known.texts = texts;
+        }
+        if let Some(window) = &mut self.window
+            && window.is_of(&plan.schema, &plan.table)
+            && batch.records.len() > given_out
+        {
+            window.note(batch, &plan, rows, &tuples.old);
         }
         self.counted.change(operation);
         self.note(change.lsn, xid, transaction.micros, kind);
@@ -525,8 +550,14 @@ impl Decoder {
             return Ok(());
         }
         let (schema, table) = (&relation.schema, &relation.table);
+        if let Some(window) = &mut self.window
+            && self.tables.contains_key(&relation.oid)
+            && window.is_of(schema, table)
+        {
+            window.restructured();
+        }
         let mut plan = None;
-        if self.settings.filters.table(schema, table) {
+        if self.settings.captures(schema, table) {
             let asking =
                 |error| failed(format!("table {schema}.{table}: its columns cannot be looked up"), error);
             let structure = catalog.structure(relation.oid).await.map_err(asking)?;
@@ -558,6 +589,18 @@ impl Decoder {
         self.tables.insert(relation.oid, Known { announced: relation, plan, texts: TableTexts::default() });
         Ok(())
     }
+}
+
+/// The signal of a row of the signal table: its first three columns, whatever they are called.
+fn signal(change: &Change<'_>, cells: &[TupleCell]) -> Option<RawSignal> {
+    let text = |at: usize| match cells.get(at)? {
+        TupleCell::Value { start, end, .. } => {
+            let range = (change.base + start) as usize..(change.base + end) as usize;
+            Some(String::from_utf8_lossy(change.segment.bytes.get(range)?).into_owned())
+        }
+        _ => None,
+    };
+    Some(RawSignal { id: text(0)?, kind: text(1)?, data: text(2).unwrap_or_default() })
 }
 
 /// Whether two values of one schema are the same.

@@ -1,5 +1,8 @@
 //! The task: snapshot, then the stream, with new connections after failures.
 
+mod ad_hoc;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +16,12 @@ use super::catalog::Catalog;
 use super::config::{Settings, SnapshotMode};
 use super::event::EventWriter;
 use super::feed::Feed;
+use super::incremental::{Incremental, State};
 use super::metrics::{SnapshotMetrics, StreamMetrics};
+use super::notification::Notifier;
 use super::offset::{Progress, Stored, confirmable, partition, snapshot_offset};
 use super::setup::{self, failed};
+use super::signal::{Channels, RawSignal, Request};
 use super::snapshot::{self, Snapshot, SnapshotPoint, SnapshotTable};
 use super::stream::Decoder;
 use super::table::TablePlan;
@@ -59,6 +65,16 @@ struct Running {
     /// A snapshot is made once per start, whatever the mode.
     snapshot_made: bool,
     confirmed: u64,
+    incremental: Incremental,
+    notifier: Notifier,
+    /// Signals from elsewhere than the stream.
+    channels: Channels,
+    /// Signals that are not answered yet.
+    signals: VecDeque<RawSignal>,
+    /// Blocking snapshots that are asked for; the first of them may be running.
+    blocking: VecDeque<Request>,
+    /// The stream while it waits for a blocking snapshot.
+    suspended: Option<Box<Stream>>,
 }
 
 /// What has been given out, and how far it is stored.
@@ -106,6 +122,9 @@ impl Running {
                 ))
             })?),
         };
+        let empty = OffsetMap::new();
+        let at = offset.as_ref().unwrap_or(&empty);
+        let incremental = Incremental::new(Arc::clone(&settings), State::of(at));
         let writer = EventWriter::new(
             &settings.naming.prefix,
             &settings.connection.database,
@@ -114,7 +133,14 @@ impl Running {
         );
         let metrics = StreamMetrics::new(&context.connector, context.task, &settings.naming.prefix);
         let heartbeat_due = settings.heartbeat.as_ref().map(|heartbeat| Instant::now() + heartbeat.interval);
+        let notifier = Notifier::new(settings.notifications.clone(), &settings.naming.prefix);
         Ok(Running {
+            channels: Channels::open(&settings.signals.channels),
+            blocking: ad_hoc::stored(at),
+            signals: VecDeque::new(),
+            suspended: None,
+            incremental,
+            notifier,
             settings,
             context,
             positions: Positions { partition, last: None, all_stored: true },
@@ -177,8 +203,14 @@ impl Running {
     }
 
     fn disconnect(&mut self) {
-        if let Phase::Stream(stream) = &self.phase {
+        let mut suspended = self.suspended.take();
+        let stream = match &mut self.phase {
+            Phase::Stream(stream) => Some(stream),
+            _ => suspended.as_mut(),
+        };
+        if let Some(stream) = stream {
             self.stored = Some(Stored::Streaming(*stream.decoder.progress()));
+            self.incremental.abandon(&mut stream.decoder);
         }
         self.phase = Phase::Disconnected;
         self.catalog = None;
@@ -197,7 +229,9 @@ impl Running {
             Phase::Snapshot(..) => self.poll_snapshot(batch).await?,
             Phase::Stream(_) => self.poll_stream(batch).await?,
         }
-        self.heartbeat(batch).await
+        self.heartbeat(batch).await?;
+        self.notify(batch);
+        Ok(())
     }
 
     /// Publication, slot, and the snapshot or the stream: whatever comes next.
@@ -242,12 +276,16 @@ impl Running {
                 "the snapshot begins"
             );
             let running = Snapshot::start(&settings, tables, exported, point).await?;
+            self.notifier.snapshot("STARTED", &[("data_collections", &running.names().join(","))]);
             let (connector, task) = (&self.context.connector, self.context.task);
             let metrics = SnapshotMetrics::new(connector, task, &settings.naming.prefix, &running.names());
             self.phase = Phase::Snapshot(Box::new(running), metrics);
             // the slot's connection must not go before the readers have imported its snapshot: they have
             drop(created);
         } else if streams {
+            if !self.snapshot_made {
+                self.notifier.snapshot("SKIPPED", &[]);
+            }
             let from = created.map_or(0, |created| created.consistent_point);
             self.start_stream(&mut catalog, from).await?;
         } else {
@@ -286,6 +324,9 @@ impl Running {
         let mut planned = Vec::with_capacity(tables.len());
         for info in tables {
             let name = format!("{}.{}", info.schema, info.table);
+            if !self.settings.filters.table(&info.schema, &info.table) {
+                continue; // the signal table
+            }
             if self.settings.snapshot.tables.as_ref().is_some_and(|wanted| !wanted.matches(&name)) {
                 continue;
             }
@@ -349,6 +390,21 @@ impl Running {
         let (rows, remaining) = running.progress();
         metrics.polled(rows, remaining, done);
         let SnapshotPoint { lsn, xid, micros } = running.point();
+        for (table, rows) in running.finished() {
+            let details = [
+                ("scanned_collection", &*table),
+                ("total_rows_scanned", &rows.to_string()),
+                ("status", "SUCCEEDED"),
+            ];
+            self.notifier.snapshot("TABLE_SCAN_COMPLETED", &details);
+        }
+        if done {
+            self.notifier.snapshot("COMPLETED", &[]);
+        }
+        if self.suspended.is_some() {
+            self.interrupted(batch, done);
+            return Ok(());
+        }
         if !batch.records.is_empty() || done {
             self.positions.put(batch, snapshot_offset(lsn, xid, micros, done));
         }
@@ -393,6 +449,7 @@ impl Running {
                     let block = block.map_err(|error| failed("the replication stream broke", error))?;
                     stream.rest = Some((block, 0));
                 }
+                () = self.incremental.ready() => {}
                 () = tokio::time::sleep(self.settings.poll_interval) => {}
                 () = self.context.stop.stopped() => {}
             }
@@ -402,7 +459,17 @@ impl Running {
         let mut broken = None;
         while let Some((block, from)) = next.take() {
             bytes += block.bytes.len();
-            let at = stream.decoder.block(batch, &mut self.writer, catalog, &block, from, most).await?;
+            let decoded = stream.decoder.block(batch, &mut self.writer, catalog, &block, from, most).await;
+            let at = match decoded {
+                Ok(at) => at,
+                Err(error) => {
+                    // the batch is dropped: what it had of the stream comes again
+                    self.stored = Some(Stored::Streaming(before));
+                    self.incremental.abandon(&mut stream.decoder);
+                    self.phase = Phase::Disconnected;
+                    return Err(error);
+                }
+            };
             if at < block.messages.len() {
                 stream.rest = Some((block, at));
                 break;
@@ -422,9 +489,19 @@ impl Running {
         self.metrics.look_at_slot(catalog, &self.settings.slot.name).await;
         let settled = stream.decoder.settled().filter(|_| stream.rest.is_none());
         let moved = (progress.lsn, progress.events_at_lsn) != (before.lsn, before.events_at_lsn);
-        if moved || !batch.records.is_empty() {
-            self.positions.put(batch, progress.offset());
-        } else if let (true, Some(settled)) = (self.positions.all_stored, settled) {
+        let changed = match self.ad_hoc(batch).await {
+            Ok(changed) => changed,
+            Err(error) if error.is_retriable() => {
+                broken = broken.or(Some(error));
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        if moved || changed || !batch.records.is_empty() {
+            self.put_position(batch);
+        } else if let (true, Some(settled), Phase::Stream(stream)) =
+            (self.positions.all_stored, settled, &self.phase)
+        {
             // nothing is on the way: what the server has sent may be forgotten there, though no record says so
             stream.feed.confirmed().advance(settled);
         }
@@ -442,8 +519,7 @@ impl Running {
         let (Some(due), Some(heartbeat)) = (self.heartbeat_due, self.settings.heartbeat.clone()) else {
             return Ok(());
         };
-        let Phase::Stream(stream) = &self.phase else { return Ok(()) };
-        if Instant::now() < due {
+        if !matches!(self.phase, Phase::Stream(_)) || Instant::now() < due {
             return Ok(());
         }
         self.heartbeat_due = Some(Instant::now() + heartbeat.interval);
@@ -452,13 +528,9 @@ impl Running {
         {
             tracing::error!(connector = &*self.context.connector, "heartbeat.action.query failed: {error}");
         }
-        let mut progress = *stream.decoder.progress();
-        if let Some(settled) = stream.decoder.settled() {
-            progress.last_commit = Some(progress.last_commit.unwrap_or(0).max(settled));
-        }
         self.put_heartbeat(batch);
         if batch.positions.is_empty() {
-            self.positions.put(batch, progress.offset());
+            self.put_position(batch);
         }
         Ok(())
     }
@@ -481,7 +553,11 @@ impl Running {
                 self.confirmed = self.confirmed.max(lsn);
             }
         }
-        if let Phase::Stream(stream) = &self.phase {
+        let stream = match &self.phase {
+            Phase::Stream(stream) => Some(stream),
+            _ => self.suspended.as_ref(),
+        };
+        if let Some(stream) = stream {
             stream.feed.confirmed().advance(self.confirmed);
         }
     }

@@ -1,5 +1,7 @@
 //! Connectors of these tests, and how what they wrote is compared.
 
+use std::collections::BTreeMap;
+
 use aqueduct_tests::{Database, records, topics};
 use serde_json::{Value, json};
 
@@ -85,4 +87,30 @@ pub(crate) fn compare(ours: &str, theirs: &str, what: &str, found: &mut Vec<Stri
         }
     }
     compared
+}
+
+/// What the events of table `t` say that it holds: `v` by `id`.
+pub(crate) fn replayed(topic: &str) -> BTreeMap<i64, i64> {
+    let mut state = BTreeMap::new();
+    for record in records(topic) {
+        let key: Value = serde_json::from_str(record["key"].as_str().unwrap()).unwrap();
+        let id = key["payload"]["id"].as_i64().unwrap();
+        let value: Value =
+            record["payload"].as_str().map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
+        match value["payload"]["after"]["v"].as_i64() {
+            Some(v) => state.insert(id, v),
+            None => state.remove(&id),
+        };
+    }
+    state
+}
+
+/// What table `t` holds: `v` by `id`.
+pub(crate) fn rows(database: &Database) -> BTreeMap<i64, i64> {
+    database
+        .sql("select id, v from t")
+        .lines()
+        .filter_map(|line| line.split_once('|'))
+        .map(|(id, v)| (id.parse().unwrap(), v.parse().unwrap()))
+        .collect()
 }

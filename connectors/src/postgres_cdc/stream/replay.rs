@@ -111,6 +111,7 @@ impl Decoder {
         let replay = self.streams.commit(commit.xid).map_err(disorder)?;
         self.last_micros = commit.commit_micros.saturating_add(EPOCH_MICROS);
         self.transaction = Some(Transaction { xid: Some(commit.xid), micros: self.last_micros });
+        self.recent.note(commit.xid);
         self.replicated_from = None;
         Ok(Replaying { replay, begun: false })
     }
