@@ -169,3 +169,25 @@ pub(crate) fn control_response(data: &[u8]) {
         let _ = ResponseKind::decode(api, &mut Bytes::copy_from_slice(body), version);
     }
 }
+
+/// The bytes behind the first as a key store, or as what a PEM of an encrypted key or of a certificate wraps. The password is right, so that
+/// mutations reach what it opens.
+pub(crate) fn key_store(data: &[u8]) {
+    use aqueduct_protocol::client::inspect_store;
+    use base64::Engine as _;
+    let Some((first, rest)) = data.split_first() else { return };
+    let wrapped = |label: &str| {
+        let body = base64::engine::general_purpose::STANDARD.encode(rest);
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n").into_bytes()
+    };
+    let bytes = match first % 3 {
+        0 => rest.to_vec(),
+        1 => wrapped("ENCRYPTED PRIVATE KEY"),
+        _ => wrapped("CERTIFICATE"),
+    };
+    for password in ["password", ""] {
+        if let Ok(content) = inspect_store(&bytes, password) {
+            assert!(content.certificates <= data.len());
+        }
+    }
+}

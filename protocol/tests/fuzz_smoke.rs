@@ -103,3 +103,27 @@ fn control_response() {
     ];
     smoke(&seeds, targets::control_response);
 }
+
+/// Stores with the password "password" and one round of key derivation, made by OpenSSL 3: of a key that was made for them.
+#[test]
+fn key_store() {
+    use base64::Engine as _;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let read = |name: &str| std::fs::read(format!("{folder}/{name}")).expect("a golden file");
+    let stores = ["pbes1.p12", "pbes2.p12", "no-mac.p12", "encrypted.pem", "scrypt.pem"];
+    let stores = stores.map(|name| (name, read(&format!("stores/{name}"))));
+    for (name, bytes) in &stores {
+        let content = aqueduct_protocol::client::inspect_store(bytes, "password").expect(name);
+        assert!(content.private_key && content.certificates == 1, "{name}");
+    }
+    let mut seeds: Vec<_> = stores.iter().map(|(_, bytes)| [&[0][..], bytes].concat()).collect();
+    seeds.push([&[0][..], &read("client.jks")].concat());
+    for (_, text) in stores.iter().filter(|(name, _)| name.ends_with(".pem")) {
+        let text = String::from_utf8_lossy(text);
+        let key =
+            text.split_once("KEY-----").and_then(|(_, rest)| rest.split_once("-----END")).expect("a key").0;
+        let der = base64::engine::general_purpose::STANDARD.decode(key.replace('\n', "")).expect("base64");
+        seeds.push([&[1][..], &der].concat());
+    }
+    smoke(&seeds, targets::key_store);
+}

@@ -32,7 +32,7 @@ pub use config::{
 pub use connection::Answer;
 pub use metadata::{Metadata, Node, PartitionMetadata, TopicMetadata};
 
-pub use security::{jaas_login, tls_config, tls_server_config};
+pub use security::{StoreContent, inspect_store, jaas_login, tls_config, tls_server_config};
 
 use crate::guard::decode_response;
 use crate::wire::TopicPartition;

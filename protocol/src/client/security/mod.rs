@@ -13,6 +13,7 @@ use super::config::{Properties, Values, invalid};
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use sasl::{Sasl, authenticate};
+pub use stores::{StoreContent, inspect_store};
 pub(crate) use tls::{Tls, refusal};
 
 /// Text that is never printed.

@@ -10,8 +10,8 @@ use rustls_pki_types::{
 
 /// Rounds of key derivation that a file may ask for.
 const MAX_ROUNDS: u32 = 20_000_000;
-/// Blocks of 128 bytes that scrypt may ask for: 1 GiB.
-const MAX_SCRYPT_BLOCKS: u64 = 8 << 20;
+/// Blocks of 128 bytes that scrypt may ask for: 128 MiB, four times what OpenSSL grants.
+const MAX_SCRYPT_BLOCKS: u64 = 1 << 20;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -102,13 +102,20 @@ fn decrypt(
     let Some(parameters) = info.encryption_algorithm.pbes2() else {
         return Err(PemError::Encryption("PBES1".to_owned()));
     };
-    let rounds = parameters.kdf.pbkdf2().map_or(0, |pbkdf2| pbkdf2.iteration_count);
-    let scrypt = parameters.kdf.scrypt().map_or(0, |scrypt| {
-        let blocks = scrypt.cost_parameter.saturating_mul(u64::from(scrypt.block_size));
-        blocks.saturating_mul(u64::from(scrypt.parallelization))
-    });
-    if rounds > MAX_ROUNDS || scrypt > MAX_SCRYPT_BLOCKS {
+    if let Some(pbkdf2) = parameters.kdf.pbkdf2()
+        && pbkdf2.iteration_count > MAX_ROUNDS
+    {
         return Err(PemError::Encryption("it would take too long".to_owned()));
+    }
+    if let Some(scrypt) = parameters.kdf.scrypt() {
+        // the decoder takes any cost and relies on its being a power of two
+        let (size, width) = (u64::from(scrypt.block_size), u64::from(scrypt.parallelization));
+        if !scrypt.cost_parameter.is_power_of_two() || size == 0 || width == 0 {
+            return Err(PemError::Encryption("scrypt with parameters that it cannot have".to_owned()));
+        }
+        if scrypt.cost_parameter.saturating_mul(size).saturating_mul(width) > MAX_SCRYPT_BLOCKS {
+            return Err(PemError::Encryption("it would take too long".to_owned()));
+        }
     }
     let key =
         info.decrypt(password).map_err(|error| PemError::WrongPassword(error.to_string(), password_key))?;
