@@ -1,6 +1,8 @@
 //! PostgreSQL CDC against real servers: beside Debezium on the same database, from Debezium's offsets and back, and with
 //! everything killed in turn.
 
+#[path = "postgres_cdc/boundary.rs"]
+mod boundary;
 #[path = "postgres_cdc/incremental.rs"]
 mod incremental;
 #[path = "postgres_cdc/masks.rs"]

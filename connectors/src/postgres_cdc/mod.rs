@@ -30,7 +30,7 @@ mod types;
 use aqueduct_engine::config::{ConfigDef, ConfigError};
 use aqueduct_engine::connector::{
     BoxFuture, ConfigMap, ConnectError, Connector, ConnectorContext, ConnectorKind, ConnectorPlugin,
-    ExactlyOnceSupport, Task,
+    ConnectorTransactionBoundaries, ExactlyOnceSupport, Task,
 };
 
 /// The plugin.
@@ -100,5 +100,10 @@ impl Connector for PostgresConnector {
 
     fn exactly_once_support(&self, _config: &ConfigMap) -> ExactlyOnceSupport {
         ExactlyOnceSupport::Supported
+    }
+
+    /// No transaction of the database is in two of Kafka.
+    fn transaction_boundaries(&self, _config: &ConfigMap) -> ConnectorTransactionBoundaries {
+        ConnectorTransactionBoundaries::Supported
     }
 }

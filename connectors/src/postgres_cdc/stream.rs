@@ -101,6 +101,8 @@ pub(super) struct Decoder {
     counted: Counts,
     /// Up to where the stream has been seen, if no transaction is open.
     seen: u64,
+    /// Records of the batch when the last transaction ended in it, and what had been given out then.
+    ended: Option<(usize, Progress)>,
     /// Signals that the signal table has brought.
     pub(super) signals: Vec<RawSignal>,
     /// Transactions that have begun.
@@ -153,6 +155,7 @@ impl Decoder {
             at_lsn: (0, 0),
             counted: Counts::default(),
             seen: 0,
+            ended: None,
             signals: Vec::new(),
             recent: Recent::default(),
             window: None,
@@ -175,7 +178,25 @@ impl Decoder {
         (self.transaction.is_none() && self.seen > 0).then_some(self.seen)
     }
 
-    /// Decodes a block from its message `from` on, until the batch has `most` records; gives the message to go on with.
+    /// Where in the batch that was decoded last a transaction has ended last: records before that, and what had been given out. Asked
+    /// for once a batch.
+    pub(super) const fn ended_at(&mut self) -> Option<(usize, Progress)> {
+        self.ended.take()
+    }
+
+    /// Whether a transaction has ended in this batch before any record.
+    pub(super) fn ended_before_records(&self) -> bool {
+        matches!(self.ended, Some((0, _)))
+    }
+
+    /// Whether a transaction is given out in part.
+    pub(super) const fn is_within(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Decodes a block from its message `from` on, until the batch has `most` records, or with `until_end` until a transaction ends
+    /// before there is any; gives the message to go on with.
+    #[allow(clippy::too_many_arguments, reason = "what it works on, and how far")]
     pub(super) async fn block(
         &mut self,
         batch: &mut Batch,
@@ -184,11 +205,12 @@ impl Decoder {
         block: &Block,
         from: usize,
         most: usize,
+        until_end: bool,
     ) -> Result<usize, ConnectError> {
         let id = segment(batch, &block.bytes);
         let segment = Segment { bytes: &block.bytes, id };
         for (index, range) in block.messages.iter().enumerate().skip(from) {
-            if batch.records.len() >= most {
+            if batch.records.len() >= most || (until_end && self.ended_before_records()) {
                 return Ok(index);
             }
             match self.message(batch, writer, segment, range)? {

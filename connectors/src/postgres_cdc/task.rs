@@ -1,6 +1,7 @@
 //! The task: snapshot, then the stream, with new connections after failures.
 
 mod ad_hoc;
+mod boundary;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use aqueduct_engine::connector::{
 use aqueduct_engine::data::{Batch, Schema, SchemaBuilder, SchemaRef, SourcePosition, Type, Value};
 use tokio::time::Instant;
 
+use self::boundary::Boundaries;
 use super::catalog::Catalog;
 use super::config::{Settings, SnapshotMode};
 use super::event::EventWriter;
@@ -75,6 +77,7 @@ struct Running {
     blocking: VecDeque<Request>,
     /// The stream while it waits for a blocking snapshot.
     suspended: Option<Box<Stream>>,
+    boundaries: Boundaries,
 }
 
 /// What has been given out, and how far it is stored.
@@ -139,6 +142,7 @@ impl Running {
             blocking: ad_hoc::stored(at),
             signals: VecDeque::new(),
             suspended: None,
+            boundaries: Boundaries::default(),
             incremental,
             notifier,
             settings,
@@ -213,6 +217,7 @@ impl Running {
             self.incremental.abandon(&mut stream.decoder);
         }
         self.phase = Phase::Disconnected;
+        self.boundaries.stream_broke();
         self.catalog = None;
         self.metrics.connected(false);
     }
@@ -231,6 +236,7 @@ impl Running {
         }
         self.heartbeat(batch).await?;
         self.notify(batch);
+        self.end_transaction(batch);
         Ok(())
     }
 
@@ -459,7 +465,10 @@ impl Running {
         let mut broken = None;
         while let Some((block, from)) = next.take() {
             bytes += block.bytes.len();
-            let decoded = stream.decoder.block(batch, &mut self.writer, catalog, &block, from, most).await;
+            let decoded = stream
+                .decoder
+                .block(batch, &mut self.writer, catalog, &block, from, most, self.boundaries.open)
+                .await;
             let at = match decoded {
                 Ok(at) => at,
                 Err(error) => {
@@ -474,7 +483,9 @@ impl Running {
                 stream.rest = Some((block, at));
                 break;
             }
-            if bytes >= POLL_BYTES {
+            // what is whole ends its transaction of Kafka before anything else joins it
+            let ends = self.boundaries.open && stream.decoder.ended_before_records();
+            if bytes >= POLL_BYTES || ends {
                 break;
             }
             match stream.feed.try_next() {
@@ -483,6 +494,7 @@ impl Running {
                 None => {}
             }
         }
+        self.boundaries.polled(stream.decoder.ended_at(), stream.decoder.is_within());
         let progress = *stream.decoder.progress();
         let (counts, gathered) = stream.decoder.measured();
         self.metrics.polled(counts, progress.commit_micros, gathered);

@@ -148,6 +148,7 @@ impl Decoder {
             self.progress.last_commit = Some(end_lsn);
         }
         self.transaction = None;
+        self.ended = Some((batch.records.len(), self.progress));
         self.seen = self.seen.max(end_lsn);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::{Phase, Running, Stream};
 use crate::postgres_cdc::incremental::{self, Collection, Surroundings};
 use crate::postgres_cdc::metrics::SnapshotMetrics;
+use crate::postgres_cdc::offset::Progress;
 use crate::postgres_cdc::setup::failed;
 use crate::postgres_cdc::signal::{RawSignal, Request, Signal};
 use crate::postgres_cdc::snapshot::{self, Snapshot, SnapshotTable};
@@ -37,6 +38,12 @@ impl Running {
         if let Some(settled) = stream.decoder.settled().filter(|_| is_behind && stream.rest.is_none()) {
             progress.last_commit = Some(progress.last_commit.unwrap_or(0).max(settled));
         }
+        let offset = self.offset(&progress);
+        self.positions.put(batch, offset);
+    }
+
+    /// The offset of what was given out of the stream, with what signals have asked for.
+    pub(super) fn offset(&self, progress: &Progress) -> OffsetMap {
         let mut offset = progress.offset();
         self.incremental.store(&mut offset);
         if !self.blocking.is_empty()
@@ -44,7 +51,7 @@ impl Running {
         {
             offset.insert(BLOCKING.to_owned(), text.into());
         }
-        self.positions.put(batch, offset);
+        offset
     }
 
     /// Writes waiting notifications, where their batch has a position.
