@@ -162,6 +162,12 @@ fn a_source_has_dead_letters_too() {
         run(&mut kcat(group.bootstrap(), &["-C", "-q", "-e", "-t", &topic, "-s", "value=>i"]), b"")
             == "1\n3\n5\n"
     });
+    let metrics = worker.ask("GET", "/metrics", None).text();
+    for (metric, count) in [("deadletterqueue_produce_requests", 2), ("total_records_skipped", 2)] {
+        let line =
+            format!("kafka_connect_task_error_metrics_{metric}{{connector=\"{name}\",task=\"0\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
 
     // without tolerance the task fails, and the record is reported all the same
     let mut strict = config.clone();

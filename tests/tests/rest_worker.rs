@@ -1,10 +1,12 @@
 //! What surrounds the REST API: https, client certificates, users; metrics, secrets, restarts; `aqueduct validate`.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aqueduct_tests::{Aqueduct, env, free_port, http, unique, wait_for};
+use aqueduct_protocol::client::producer::Producer;
+use aqueduct_tests::{Aqueduct, create_topic, env, free_port, http, run, unique, wait_for};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -195,6 +197,89 @@ fn metrics_count_records_and_states() {
     });
     http(lab.port, "DELETE", &format!("/connectors/{sink}"), &[], None);
     assert!(!lab.text("/metrics").contains(&sink), "nothing is left of a connector that is gone");
+}
+
+/// Ours beside those of the JVM: how far tasks are behind in time, what waits, and where the time goes.
+#[test]
+fn metrics_show_lag_back_pressure_and_stages() {
+    /// Lag is reported every 5 s: there are more than are taken by then.
+    const RECORDS: usize = 2_000;
+    const RECORD: [u8; 10_000] = [b'x'; 10_000];
+    const AGE_SECONDS: i64 = 3_600;
+    let (lab, topic) = (Lab::new("http", "").start(&[]), unique("lag"));
+    let value = |name: &str, labels: &[(&str, &str)]| -> Option<f64> {
+        let labelled =
+            |line: &&str| labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")));
+        let text = lab.text("/metrics");
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")) && labelled(line))?;
+        line.rsplit_once(' ')?.1.parse().ok()
+    };
+    let wait_for_value = |name: &str, labels: &[(&str, &str)], wanted: &dyn Fn(f64) -> bool| {
+        let what = format!("{name} {labels:?}");
+        wait_for(&what, WAIT, || value(name, labels).is_some_and(wanted));
+    };
+
+    // a producer whose memory holds a hundredth of the file
+    let (source, line) = (format!("{topic}-source"), "x".repeat(99) + "\n");
+    std::fs::write(lab.path("in.txt"), line.repeat(30_000)).unwrap();
+    lab.create(
+        &source,
+        &json!({"connector.class": "FileStreamSource", "file": lab.path("in.txt"), "topic": format!("{topic}-full"),
+            "topic.creation.default.partitions": 1, "topic.creation.default.replication.factor": 1,
+            "producer.override.buffer.memory": 32_768, "producer.override.batch.size": 16_384}),
+    );
+    let client = format!("connector-producer-{source}-0");
+    let blocked = "kafka_producer_producer_metrics_bufferpool_wait_time_ns_total";
+    wait_for_value(blocked, &[("client_id", &client)], &|ns| ns > 0.0);
+    let task = [("connector", source.as_str()), ("task", "0")];
+    wait_for_value("aqueduct_source_buffered_bytes", &task, &|bytes| (0.0..=32_768.0).contains(&bytes));
+    wait_for_value("aqueduct_source_lag_seconds", &task, &|seconds| (0.0..600.0).contains(&seconds));
+    wait_for_value("aqueduct_task_convert_max_time_ms", &task, &|ms| ms > 0.0);
+    wait_for_value("aqueduct_task_convert_avg_time_ms", &task, &|ms| ms > 0.0);
+
+    // a sink that cannot keep up, and records of an hour ago
+    create_topic(&env("AQ_KAFKA"), &topic, &["--partitions", "1"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let settings = [("bootstrap.servers".to_owned(), env("AQ_KAFKA"))].into_iter().collect();
+        let producer = Producer::new(&settings).await.unwrap();
+        let handle = producer.topic(&topic).await.unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+        let mut session = producer.session();
+        for _ in 0..RECORDS {
+            let then = Some((now - AGE_SECONDS) * 1000);
+            while session.append(&handle, Some(0), then, None, Some(&RECORD), &[]).is_err() {
+                session.wait_capacity().await.unwrap();
+            }
+        }
+        session.finish().await.unwrap();
+    });
+    let (sink, pipe) = (format!("{topic}-sink"), lab.path("pipe"));
+    run(Command::new("mkfifo").arg(&pipe), b"");
+    lab.create(
+        &sink,
+        &json!({"connector.class": "FileStreamSink", "file": pipe, "topics": topic,
+            "consumer.override.max.poll.records": 10}),
+    );
+    std::thread::spawn(move || {
+        let (mut pipe, mut bytes) = (std::fs::File::open(pipe).unwrap(), vec![0; 10 * RECORD.len()]);
+        while pipe.read_exact(&mut bytes).is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    let client = format!("connector-consumer-{sink}-0");
+    let partition = [("client_id", client.as_str()), ("topic", topic.as_str()), ("partition", "0")];
+    let seconds = "aqueduct_consumer_lag_seconds";
+    wait_for_value(seconds, &partition, &|seconds| {
+        (AGE_SECONDS as f64..2.0 * AGE_SECONDS as f64).contains(&seconds)
+    });
+    let records = "kafka_consumer_consumer_fetch_manager_metrics_records_lag";
+    let bound = RECORDS as f64;
+    assert!(
+        value(records, &partition).is_some_and(|lag| lag > 0.0 && lag < bound),
+        "{}",
+        lab.text("/metrics")
+    );
 }
 
 #[test]
