@@ -23,10 +23,10 @@ pub(super) struct Progress {
 }
 
 /// A stored offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// A snapshot was not finished.
-    InSnapshot,
+    /// A snapshot was not finished: where the stream begins after it, and the tables that it has read to their end.
+    InSnapshot { lsn: u64, done: Vec<String> },
     /// The snapshot is done, nothing has been streamed.
     SnapshotDone { lsn: u64 },
     /// Streaming.
@@ -38,8 +38,12 @@ pub(super) fn partition(prefix: &str) -> Arc<OffsetMap> {
     Arc::new([("server".to_owned(), Json::from(prefix))].into_iter().collect())
 }
 
+/// Ours: tables that a snapshot has read to their end, so that a restart reads the others only.
+const DONE: &str = "aqueduct_snapshot_tables";
+
 /// The offset of a row of the snapshot.
-pub(super) fn snapshot_offset(lsn: u64, xid: u64, micros: i64, last: bool) -> OffsetMap {
+pub(super) fn snapshot_offset(lsn: u64, xid: u64, micros: i64, last: bool, done: &[String]) -> OffsetMap {
+    let tables = (!last && !done.is_empty()).then(|| (DONE, Json::from(Json::from(done).to_string())));
     [
         ("last_snapshot_record", Json::from(last)),
         ("lsn", Json::from(lsn as i64)),
@@ -49,6 +53,7 @@ pub(super) fn snapshot_offset(lsn: u64, xid: u64, micros: i64, last: bool) -> Of
         ("snapshot_completed", Json::from(last)),
     ]
     .into_iter()
+    .chain(tables)
     .map(|(key, value)| (key.to_owned(), value))
     .collect()
 }
@@ -108,7 +113,12 @@ impl Stored {
         if offset.contains_key("snapshot") {
             // 2.x has snapshot=true and last_snapshot_record only
             let done = flag(offset, "snapshot_completed") || flag(offset, "last_snapshot_record");
-            return Some(if done { Stored::SnapshotDone { lsn } } else { Stored::InSnapshot });
+            if done {
+                return Some(Stored::SnapshotDone { lsn });
+            }
+            let tables = offset.get(DONE).and_then(Json::as_str);
+            let done = tables.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+            return Some(Stored::InSnapshot { lsn, done });
         }
         Some(Stored::Streaming(Progress {
             lsn,
@@ -143,9 +153,15 @@ mod tests {
         assert_eq!(Stored::of(&offset), Some(Stored::Streaming(Progress { kind: "", ..progress })));
         assert_eq!(confirmable(&offset), Some(90));
         assert_eq!(progress.start_lsn(), 90);
-        assert_eq!(Stored::of(&snapshot_offset(5, 1, 2, true)), Some(Stored::SnapshotDone { lsn: 5 }));
-        assert_eq!(Stored::of(&snapshot_offset(5, 1, 2, false)), Some(Stored::InSnapshot));
-        assert_eq!(confirmable(&snapshot_offset(5, 1, 2, true)), None);
+        let done = vec!["public.a".to_owned()];
+        let whole = snapshot_offset(5, 1, 2, true, &done);
+        assert_eq!(Stored::of(&whole), Some(Stored::SnapshotDone { lsn: 5 }));
+        for done in [done, Vec::new()] {
+            let part = snapshot_offset(5, 1, 2, false, &done);
+            assert!(part.values().all(|value| !value.is_array()), "values of offsets are primitives");
+            assert_eq!(Stored::of(&part), Some(Stored::InSnapshot { lsn: 5, done }));
+        }
+        assert_eq!(confirmable(&whole), None);
         assert_eq!(Stored::of(&OffsetMap::new()), None);
     }
 

@@ -32,6 +32,13 @@ pub(super) struct SnapshotTable {
     pub(super) select: Option<String>,
 }
 
+impl SnapshotTable {
+    /// `schema.table`.
+    pub(super) fn name(&self) -> String {
+        format!("{}.{}", self.info.schema, self.info.table)
+    }
+}
+
 /// A piece of work of one connection.
 #[derive(Debug, Clone)]
 struct Piece {
@@ -75,6 +82,8 @@ pub(super) struct Snapshot {
     last_commit: Option<u64>,
     /// Tables that were read to their end since they were asked for, with their rows.
     finished: Vec<(String, u64)>,
+    /// All that were, in this snapshot and in the one that it goes on with.
+    done: Vec<String>,
     rows: u64,
     /// Ends the readers with it.
     _readers: JoinSet<()>,
@@ -139,9 +148,21 @@ impl Snapshot {
             point,
             last_commit: None,
             finished: Vec::new(),
+            done: Vec::new(),
             rows: 0,
             _readers: readers,
         })
+    }
+
+    /// It goes on where one broke off that had read these tables.
+    pub(super) fn after(mut self, done: Vec<String>) -> Snapshot {
+        self.done = done;
+        self
+    }
+
+    /// Tables that are read to their end.
+    pub(super) fn done(&self) -> &[String] {
+        &self.done
     }
 
     /// It interrupts a stream.
@@ -162,7 +183,7 @@ impl Snapshot {
 
     /// Names of the tables.
     pub(super) fn names(&self) -> Vec<String> {
-        self.tables.iter().map(|table| format!("{}.{}", table.info.schema, table.info.table)).collect()
+        self.tables.iter().map(SnapshotTable::name).collect()
     }
 
     /// Rows of each table so far, and how many tables are not read to their end.
@@ -255,6 +276,7 @@ impl Snapshot {
         let info = &self.tables[table].info;
         let (name, rows) = (format!("{}.{}", info.schema, info.table), self.states[table].rows);
         tracing::info!(table = name, rows, tables_left = self.open_tables, "the table is read");
+        self.done.push(name.clone());
         self.finished.push((name, rows));
         Ok(())
     }

@@ -262,6 +262,7 @@ impl Running {
                 crate::postgres::lsn_text(progress.lsn)
             )));
         }
+        let confirmed = slot.as_ref().and_then(|slot| slot.confirmed);
         let created = match slot {
             None if streams => Some(setup::create_slot(&settings).await?),
             _ => None,
@@ -270,18 +271,29 @@ impl Running {
             if !self.context.stop.clone().sleep(settings.snapshot.delay).await {
                 return Ok(());
             }
-            let lsn = created.as_ref().map(|created| created.consistent_point);
             let exported = created.as_ref().and_then(|created| created.snapshot.clone());
+            // with the slot of before the stream brings all changes since: what was read need not be read again
+            let (lsn, done) = match (&created, &self.stored) {
+                (Some(created), _) => (Some(created.consistent_point), Vec::new()),
+                (None, Some(Stored::InSnapshot { lsn, done }))
+                    if !done.is_empty() && confirmed.is_none_or(|confirmed| confirmed <= *lsn) =>
+                {
+                    (Some(*lsn), done.clone())
+                }
+                (None, _) => (None, Vec::new()),
+            };
             let point = snapshot::point(&mut catalog, lsn).await?;
-            let tables = self.snapshot_tables(&mut catalog, tables).await?;
+            let mut tables = self.snapshot_tables(&mut catalog, tables).await?;
+            tables.retain(|table| !done.contains(&table.name()));
             tracing::info!(
                 connector = &*self.context.connector,
                 tables = tables.len(),
+                read_before = done.len(),
                 lsn = point.lsn,
                 threads = settings.snapshot.threads,
                 "the snapshot begins"
             );
-            let running = Snapshot::start(&settings, tables, exported, point).await?;
+            let running = Snapshot::start(&settings, tables, exported, point).await?.after(done);
             self.notifier.snapshot("STARTED", &[("data_collections", &running.names().join(","))]);
             let (connector, task) = (&self.context.connector, self.context.task);
             let metrics = SnapshotMetrics::new(connector, task, &settings.naming.prefix, &running.names());
@@ -305,15 +317,15 @@ impl Running {
         if self.snapshot_made {
             return false;
         }
-        let unfinished = matches!(self.stored, None | Some(Stored::InSnapshot));
+        let unfinished = matches!(self.stored, None | Some(Stored::InSnapshot { .. }));
         match self.settings.snapshot.mode {
             SnapshotMode::NoData => false,
             SnapshotMode::Always => true,
             SnapshotMode::Initial | SnapshotMode::InitialOnly => unfinished,
             SnapshotMode::WhenNeeded => {
-                let position = match self.stored {
+                let position = match &self.stored {
                     Some(Stored::Streaming(progress)) => progress.start_lsn(),
-                    Some(Stored::SnapshotDone { lsn }) => lsn,
+                    Some(Stored::SnapshotDone { lsn }) => *lsn,
                     _ => return true,
                 };
                 // what lies before the slot's confirmed position is not sent any more
@@ -356,9 +368,9 @@ impl Running {
 
     async fn start_stream(&mut self, catalog: &mut Catalog, from: u64) -> Result<(), ConnectError> {
         let settings = Arc::clone(&self.settings);
-        let (from, progress, resume) = match self.stored {
-            Some(Stored::Streaming(progress)) => (progress.start_lsn(), progress, true),
-            Some(Stored::SnapshotDone { lsn }) => (lsn, Progress::default(), false),
+        let (from, progress, resume) = match &self.stored {
+            Some(Stored::Streaming(progress)) => (progress.start_lsn(), *progress, true),
+            Some(Stored::SnapshotDone { lsn }) => (*lsn, Progress::default(), false),
             _ => (from, Progress::default(), false),
         };
         let version = catalog
@@ -412,7 +424,9 @@ impl Running {
             return Ok(());
         }
         if !batch.records.is_empty() || done {
-            self.positions.put(batch, snapshot_offset(lsn, xid, micros, done));
+            let tables = running.done();
+            self.positions.put(batch, snapshot_offset(lsn, xid, micros, done, tables));
+            self.stored = Some(Stored::InSnapshot { lsn, done: tables.to_vec() });
         }
         if !done {
             return Ok(());

@@ -127,6 +127,50 @@ fn snapshots_by_signal_are_debezium_s() {
     assert!(records(&format!("{ours}.public.other")).is_empty(), "a table that is not captured");
 }
 
+/// A worker is killed while it reads the third table of its first snapshot: the first two are not read again, and what changed
+/// meanwhile comes by the stream.
+#[test]
+fn a_snapshot_goes_on_with_the_tables_that_are_left() {
+    const LARGE: i64 = 100_000;
+    let database = Database::shared("resumed");
+    database.sql(&format!(
+        "create table a (id int primary key, v int not null); insert into a select g, 0 from generate_series(1, 10) g; \
+         create table b (id int primary key, v int not null); insert into b select g, 0 from generate_series(1, 10) g; \
+         create table t (id int primary key, v int not null); insert into t select g, 0 from generate_series(1, {LARGE}) g"
+    ));
+    let prefix = database.name("p");
+    let folder = tempfile::tempdir().unwrap();
+    let offsets = folder.path().join("offsets");
+    let schemaless =
+        json!({"key.converter.schemas.enable": "false", "value.converter.schemas.enable": "false"});
+    let config = connector(&database, &prefix, &schemaless);
+    let mut worker = Worker::aqueduct_at(std::slice::from_ref(&config), &offsets);
+    let stored = || String::from_utf8_lossy(&fs::read(&offsets).unwrap_or_default()).into_owned();
+    wait_for(&format!("the first tables; {}", worker.log()), WAIT, || stored().contains("public.b"));
+    worker.kill();
+    assert!(!stored().contains("snapshot_completed\":true"), "the snapshot was over before the kill");
+    database.sql("update a set v = 1 where id = 3; insert into b values (11, 1); update t set v = 1 where id = 5; delete from t where id = 6");
+    let worker = Worker::aqueduct_at(std::slice::from_ref(&config), &offsets);
+    let topic = |table: &str| format!("{prefix}.public.{table}");
+    let operations = |table: &str| -> Vec<String> {
+        let operation = |record: &Value| {
+            let value: Value = serde_json::from_str(record["payload"].as_str()?).unwrap();
+            Some(value["op"].as_str()?.to_owned())
+        };
+        records(&topic(table)).iter().filter_map(operation).collect()
+    };
+    wait_for(&format!("the stream; {}", worker.log()), WAIT, || {
+        operations("t").last().is_some_and(|last| last == "d")
+    });
+    let expected = |last: &str| -> Vec<String> {
+        std::iter::repeat_n("r", 10).chain([last]).map(str::to_owned).collect()
+    };
+    assert_eq!(operations("a"), expected("u"));
+    assert_eq!(operations("b"), expected("c"));
+    let read = operations("t").iter().filter(|operation| *operation == "r").count() as i64;
+    assert!(read >= LARGE - 1, "{read} rows were read");
+}
+
 /// Chunks are read while rows change, come and go and change their keys, and while the worker is killed: what the topic says in the
 /// end is what the table holds, and a restart does not begin anew.
 #[test]
