@@ -1,6 +1,7 @@
 //! The HTTP client of a worker: plain and TLS.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -9,6 +10,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio_rustls::rustls::ClientConfig;
+
+/// How long a connection is kept for the next request: less than the 30 s after which workers, ours and the JVM's, close idle
+/// ones, so that no request meets a connection that is just being closed.
+const KEPT: Duration = Duration::from_secs(20);
 
 /// A client with its connections; clones share them.
 pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -22,5 +27,5 @@ pub(crate) fn client(tls: &Arc<ClientConfig>) -> HttpClient {
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);
-    Client::builder(TokioExecutor::new()).build(connector)
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(KEPT).build(connector)
 }
