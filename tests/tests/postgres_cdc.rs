@@ -3,6 +3,8 @@
 
 #[path = "postgres_cdc/boundary.rs"]
 mod boundary;
+#[path = "postgres_cdc/heartbeat.rs"]
+mod heartbeat;
 #[path = "postgres_cdc/incremental.rs"]
 mod incremental;
 #[path = "postgres_cdc/masks.rs"]

@@ -152,6 +152,8 @@ impl Reader {
                 biased;
                 () = blocks.closed() => return Ok(()),
                 () = tokio::time::sleep_until(due) => {
+                    // changes of other tables are not sent: its answer tells how far it is with them
+                    confirmed.asks.store(true, Ordering::Release);
                     self.send_status().await?;
                     due = Instant::now() + self.status_interval;
                 }

@@ -524,7 +524,8 @@ impl Running {
             Err(error) => return Err(error),
         };
         if moved || changed || !batch.records.is_empty() {
-            self.put_position(batch);
+            let nothing = batch.records.is_empty();
+            self.put_position(batch, nothing);
         } else if let (true, Some(settled), Phase::Stream(stream)) =
             (self.positions.all_stored, settled, &self.phase)
         {
@@ -556,7 +557,7 @@ impl Running {
         }
         self.put_heartbeat(batch);
         if batch.positions.is_empty() {
-            self.put_position(batch);
+            self.put_position(batch, true);
         }
         Ok(())
     }

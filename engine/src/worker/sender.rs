@@ -371,6 +371,18 @@ impl Sender {
                 self.write_offsets().await;
             }
         }
+        self.tell(task).await;
+        Ok(())
+    }
+
+    /// Tells the task what has been stored since it was told last, also while it was polled.
+    pub(super) async fn tell_stored(&mut self, task: &mut dyn SourceTask) {
+        if !self.stored.is_empty() {
+            self.tell(task).await;
+        }
+    }
+
+    async fn tell(&mut self, task: &mut dyn SourceTask) {
         let stored: Vec<SourcePosition> =
             self.stored.drain(..).map(|(partition, offset)| SourcePosition { partition, offset }).collect();
         if let Err(error) = task.commit(&stored).await {
@@ -381,7 +393,6 @@ impl Sender {
                 error.trace().trim_end()
             );
         }
-        Ok(())
     }
 
     /// A failure keeps the offsets for the next time.

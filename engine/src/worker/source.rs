@@ -102,6 +102,8 @@ async fn work(run: &mut TaskRun, task: &mut dyn SourceTask, sender: &mut Sender)
         if due {
             sender.commit(task).await?;
             commit_due = Instant::now() + run.shared.config.offset_flush_interval;
+        } else {
+            sender.tell_stored(task).await;
         }
     }
 }

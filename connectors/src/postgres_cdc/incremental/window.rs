@@ -10,6 +10,9 @@ use crate::postgres_cdc::table::TablePlan;
 /// Transactions that are remembered. Those that the server has sent and does not show yet are fewer than its connections.
 const REMEMBERED: usize = 8192;
 
+/// Changed rows that a window notes: where the stream is far behind, a chunk is read again later instead.
+const MOST_CHANGED: usize = 1 << 20;
+
 /// Transactions that the stream has brought, the latest of them.
 #[derive(Debug, Default)]
 pub(in crate::postgres_cdc) struct Recent {
@@ -123,10 +126,14 @@ impl Window {
         self.unknown |= !rows[0].is_null() && !self.is_told(plan, old);
         for row in rows.into_iter().filter(|row| !row.is_null()) {
             match identity(batch, plan, &self.identity, row) {
-                Some(key) => {
+                Some(key) if self.changed.len() < MOST_CHANGED && !self.unknown => {
                     self.changed.insert(key);
                 }
-                None => self.unknown = true,
+                // the chunk is of no use: nothing has to be kept for it
+                _ => {
+                    self.unknown = true;
+                    self.changed = HashSet::new();
+                }
             }
         }
     }

@@ -25,17 +25,17 @@ pub(super) fn stored(offset: &OffsetMap) -> VecDeque<Request> {
 }
 
 impl Running {
-    /// Puts the position of everything given out of the stream.
-    pub(super) fn put_position(&mut self, batch: &mut Batch) {
+    /// Puts the position of everything given out of the stream. With `seen` that is the end of all that was seen: the batch has
+    /// nothing of the stream that could come again.
+    pub(super) fn put_position(&mut self, batch: &mut Batch, seen: bool) {
         let stream = match &self.phase {
             Phase::Stream(stream) => Some(stream),
             _ => self.suspended.as_ref(),
         };
         let Some(stream) = stream else { return };
         let mut progress = *stream.decoder.progress();
-        // without a record of its own the end of what was seen is the position
-        let is_behind = batch.records.is_empty() || progress.lsn == 0;
-        if let Some(settled) = stream.decoder.settled().filter(|_| is_behind && stream.rest.is_none()) {
+        let seen = seen || progress.lsn == 0;
+        if let Some(settled) = stream.decoder.settled().filter(|_| seen && stream.rest.is_none()) {
             progress.last_commit = Some(progress.last_commit.unwrap_or(0).max(settled));
         }
         let offset = self.offset(&progress);
@@ -61,7 +61,7 @@ impl Running {
             self.notifier.write(batch, self.writer.now_ms());
         }
         if batch.records.len() > records && batch.positions.is_empty() {
-            self.put_position(batch);
+            self.put_position(batch, true);
         }
     }
 
@@ -182,7 +182,7 @@ impl Running {
             tracing::info!(connector = &*self.context.connector, "the blocking snapshot is complete");
         }
         if done || !batch.records.is_empty() {
-            self.put_position(batch);
+            self.put_position(batch, false);
         }
     }
 }
