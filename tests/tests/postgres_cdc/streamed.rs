@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 use super::WAIT;
 use super::support::{compare, connector};
 
+/// Waits, in the middle of a transaction, for somebody to take a value of the sequence `gate`; two minutes at most.
+const UNTIL_THE_GATE_OPENS: &str = "do $$ begin for i in 1..2400 loop exit when (select is_called from gate); \
+    perform pg_sleep(0.05); end loop; end $$;";
+
 /// A database whose transactions are streamed as soon as they are more than a few hundred changes.
 fn streaming(test: &str) -> Database {
     let database = Database::shared(test);
@@ -29,7 +33,7 @@ fn streamed_transactions_are_debezium_s() {
     let database = streaming("streamed");
     database.sql(
         "create table a (id int primary key, v text); create table b (id int primary key, v text, n numeric(12, 4)); \
-         create table empty (id int primary key); create table finish (id int primary key)",
+         create table empty (id int primary key); create table finish (id int primary key); create sequence gate",
     );
     let theirs = database.name("d");
     // without snapshots, that of one may come later than the first transaction
@@ -56,20 +60,21 @@ fn streamed_transactions_are_debezium_s() {
     };
     wait_for(&format!("the slots; {}; {}", aqueduct.log(), debezium.log()), WAIT, || slots().trim() == "4");
     database.sql(include_str!("streamed.sql"));
+    let halves = |from: i32| {
+        let half = |from: i32| {
+            format!("insert into a select {from} + g, 'beside others' from generate_series(1, 600) g;")
+        };
+        format!("begin; {} {UNTIL_THE_GATE_OPENS} {} commit;", half(from), half(from + 1000))
+    };
     std::thread::scope(|scope| {
-        for first in [100_000, 200_000, 300_000] {
-            let database = &database;
-            let half = move |from: i32| {
-                format!("insert into a select {from} + g, 'beside others' from generate_series(1, 600) g;")
-            };
-            scope.spawn(move || {
-                database.sql(&format!(
-                    "begin; {} select pg_sleep(0.3); {} commit;",
-                    half(first),
-                    half(first + 1000)
-                ))
-            });
-        }
+        let writers = [100_000, 200_000, 300_000].map(|first| {
+            let (database, statements) = (&database, halves(first));
+            scope.spawn(move || database.sql(&statements))
+        });
+        // they end only when one of them has come before its commit, however slow the machine is
+        wait_for(&format!("a spill; {}", aqueduct.log()), WAIT, || aqueduct.log().contains("goes to disk"));
+        database.sql("select nextval('gate')");
+        writers.into_iter().for_each(|writer| drop(writer.join().unwrap()));
     });
     database.sql("insert into finish values (1)");
     let finished = |prefix: &String| records(&format!("{prefix}.public.finish")).len() == 1;
@@ -77,7 +82,6 @@ fn streamed_transactions_are_debezium_s() {
     wait_for(&format!("our last event; {}", aqueduct.log()), WAIT, || ours.iter().all(finished));
     let counts: Vec<u64> = ours.iter().map(|slot| streamed(&database, slot)).collect();
     assert!(counts[0] >= 5 && counts[1] >= 5 && counts[2] == 0, "streamed transactions: {counts:?}");
-    assert!(aqueduct.log().contains("goes to disk"), "nothing was spilled: {}", aqueduct.log());
     drop((aqueduct, debezium));
     let (mut compared, mut found) = (0, Vec::new());
     for (prefix, mode) in ours.iter().zip(["in memory", "spilled", "not streamed"]) {
@@ -99,7 +103,7 @@ fn streamed_transactions_are_debezium_s() {
 #[test]
 fn kills_amid_streamed_transactions_lose_nothing() {
     let database = streaming("streamkill");
-    database.sql("create table t (id int primary key, v text)");
+    database.sql("create table t (id int primary key, v text); create sequence gate");
     let prefix = database.name("p");
     let folder = tempfile::tempdir().unwrap();
     let spills = folder.path().join("spills");
@@ -122,10 +126,10 @@ fn kills_amid_streamed_transactions_lose_nothing() {
     wait_for(&format!("the first row; {}", worker.log()), WAIT, || ids() == [0]);
     let worker = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
-            database.sql(
-                "begin; insert into t select g, 'first half' from generate_series(1, 3000) g; select pg_sleep(3); \
+            database.sql(&format!(
+                "begin; insert into t select g, 'first half' from generate_series(1, 3000) g; {UNTIL_THE_GATE_OPENS} \
                  insert into t select g, 'second half' from generate_series(3001, 6000) g; commit;",
-            )
+            ))
         });
         wait_for(&format!("a streamed transaction; {}", worker.log()), WAIT, || {
             streamed(&database, &prefix) > 0
@@ -134,6 +138,7 @@ fn kills_amid_streamed_transactions_lose_nothing() {
         drop(worker); // kills it
         assert_eq!(ids(), [0], "nothing before the commit");
         let worker = start();
+        database.sql("select nextval('gate')");
         writer.join().unwrap();
         worker
     });

@@ -100,6 +100,14 @@ pub(super) async fn plan(
         plan.fields.iter().any(|field| *field.name == **name)
             && settings.filters.mask(&info.schema, &info.table, name).is_none()
     };
+    let is_nullable =
+        |name: &String| structure.columns.iter().any(|column| column.name == *name && !column.required);
+    if let Some(nullable) = surrogate.iter().flatten().find(|name| is_nullable(name)) {
+        tracing::warn!(
+            table = collection.table,
+            "surrogate-key: rows whose {nullable} is NULL have no place in the order of the others and are not read"
+        );
+    }
     let mut identity = structure.key;
     if let Some(surrogate) = &surrogate
         && (identity.is_empty() || !identity.iter().all(is_captured))
