@@ -4,7 +4,8 @@ mod producer_support;
 
 use std::time::{Duration, Instant};
 
-use aqueduct_protocol::client::producer::{AppendError, Producer};
+use aqueduct_protocol::client::producer::{AppendError, Producer, RunRecord};
+use aqueduct_protocol::wire::partitioner::partition_for_key;
 use aqueduct_protocol::{ErrorCode, ErrorKind};
 use producer_support::{bootstrap, console_consumer, create_topic, kcat, kcat_input, producer, properties};
 
@@ -75,6 +76,61 @@ async fn order_holds_with_five_requests_in_flight() {
         total += values.len();
     }
     assert_eq!(total, 20_000);
+}
+
+/// In turn to each partition, by key, and without either; with little memory, so that runs are broken off and go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_go_where_single_records_go_and_keep_their_order() {
+    for (name, extra, keyed) in [
+        ("turn", vec![("partitioner.class", "RoundRobinPartitioner")], false),
+        ("key", vec![], true),
+        ("sticky", vec![], false),
+    ] {
+        let topic = create_topic(&format!("P-run-{name}"), 3, &[]).await;
+        let mut settings = vec![("batch.size", "500"), ("buffer.memory", "4000"), ("linger.ms", "0")];
+        settings.extend(extra);
+        let producer = producer(&settings).await;
+        let handle = producer.topic(&topic).await.unwrap();
+        let texts: Vec<String> = (0..3000).map(|index| index.to_string()).collect();
+        let mut session = producer.session_with_offsets();
+        let (mut done, mut broken, mut headers) = (0, 0, Vec::new());
+        while done < texts.len() {
+            let (appended, refused) = session.append_run(&handle, &mut headers, |number, headers| {
+                let value = texts.get(done + number)?.as_bytes();
+                headers.push((b"number", Some(value)));
+                let key = keyed.then_some(value);
+                Some(RunRecord { partition: None, timestamp: None, key, value: Some(value) })
+            });
+            done += appended;
+            match refused {
+                Err(AppendError::Full { .. }) => session.wait_capacity().await.unwrap(),
+                refused => refused.unwrap(),
+            }
+            broken += 1;
+        }
+        assert!(broken > 1, "{name}: the memory was never used up");
+        let delivered = session.finish().await.unwrap();
+        assert_eq!(delivered.records, 3000);
+        let mut counts = Vec::new();
+        for partition in 0..3 {
+            let format = "%s %h\n";
+            let text = kcat(&["-C", "-t", &topic, "-p", &partition.to_string(), "-e", "-q", "-f", format]);
+            let mut last = None;
+            for line in text.lines() {
+                let (value, header) = line.split_once(" number=").unwrap();
+                assert_eq!(value, header, "{name}");
+                let number: i64 = value.parse().unwrap();
+                assert!(last < Some(number), "{name}: {number} comes after {last:?}");
+                last = Some(number);
+                let key = partition_for_key(value.as_bytes(), 3);
+                assert!(!keyed || key == partition, "{name}: {value} is in {partition}, not in {key}");
+            }
+            counts.push(text.lines().count());
+        }
+        assert_eq!(counts.iter().sum::<usize>(), 3000, "{name}: {counts:?}");
+        // one that found no memory takes its turn again
+        assert!(name != "turn" || counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

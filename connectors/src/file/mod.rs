@@ -1,5 +1,6 @@
 //! `FileStreamSource` and `FileStreamSink`: lines of a file to records, and back.
 
+mod cached;
 mod lines;
 mod sink;
 mod source;

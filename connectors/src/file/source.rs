@@ -13,6 +13,7 @@ use aqueduct_engine::data::{Batch, Record, Schema, SchemaRef, SourcePosition, Sp
 use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 
+use super::cached;
 use super::lines::{LineBuffer, LineSpan};
 
 /// Bytes asked of the file at once.
@@ -191,10 +192,15 @@ impl Running {
             return Ok(Step::End);
         };
         let mut bytes = std::mem::take(&mut self.buffer.bytes);
+        let held = bytes.len();
+        bytes.resize(held + READ_BYTES, 0);
+        if let Some(read) = cached::read(&file, &mut bytes[held..]) {
+            bytes.truncate(held + read);
+            (self.input, self.buffer.bytes) = (Input::Open(file), bytes);
+            return Ok(Step::Read);
+        }
         let path = self.name().to_owned();
         let work = move || {
-            let held = bytes.len();
-            bytes.resize(held + READ_BYTES, 0);
             let read = read_retrying(&mut file, &mut bytes[held..]);
             bytes.truncate(held + *read.as_ref().unwrap_or(&0));
             let change = if matches!(read, Ok(0)) { Change::of(&file, &path) } else { Change::None };

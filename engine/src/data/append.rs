@@ -68,17 +68,37 @@ pub(crate) fn integer(value: i64, out: &mut Vec<u8>) {
 /// Appends text between double quotes.
 #[inline]
 pub(crate) fn between_quotes(text: &[u8], out: &mut Vec<u8>) {
+    between(b'"', text, b'"', out);
+}
+
+/// Appends a byte, text and another byte.
+#[inline]
+pub(crate) fn between(before: u8, text: &[u8], after: u8, out: &mut Vec<u8>) {
     if text.len() > SHORT {
         out.reserve(text.len() + 2);
-        out.push(b'"');
+        out.push(before);
         out.extend_from_slice(text);
-        out.push(b'"');
+        out.push(after);
         return;
     }
     let start = out.len();
-    out.extend_from_slice(&[b'"'; SHORT + 2]);
-    copy(text, &mut out[start + 1..]);
+    out.extend_from_slice(&[before; SHORT + 2]);
+    let room = &mut out[start + 1..];
+    copy(text, room);
+    room[text.len()] = after;
     out.truncate(start + text.len() + 2);
+}
+
+/// Appends text as it is.
+#[inline]
+pub(crate) fn text(text: &[u8], out: &mut Vec<u8>) {
+    if text.len() > SHORT {
+        return out.extend_from_slice(text);
+    }
+    let start = out.len();
+    out.extend_from_slice(&[0; SHORT]);
+    copy(text, &mut out[start..]);
+    out.truncate(start + text.len());
 }
 
 /// Copies short text in pieces of fixed length that may overlap. `room` is as long at least.
@@ -135,6 +155,9 @@ mod tests {
             let mut out = b"x".to_vec();
             super::between_quotes(&text, &mut out);
             assert_eq!(out, [b"x\"", &text[..], b"\""].concat());
+            super::between(b'{', &text, b'=', &mut out);
+            super::text(&text, &mut out);
+            assert_eq!(out, [b"x\"", &text[..], b"\"{", &text, b"=", &text].concat());
         }
     }
 

@@ -20,7 +20,7 @@ pub(crate) fn append_java_string(batch: &Batch, schema: Option<&Schema>, value: 
         Value::Int64(value) => integer(value, out),
         Value::Float32(value) => java_float(value, out),
         Value::Float64(value) => java_double(value, out),
-        Value::String(span) => out.extend_from_slice(batch.bytes(span)),
+        Value::String(span) => append::text(batch.bytes(span), out),
         Value::Bytes(span) => {
             let hash = content_hash(batch.bytes(span));
             out.extend_from_slice(format!("[B@{hash:x}").as_bytes());
@@ -60,23 +60,17 @@ pub(crate) fn append_java_string(batch: &Batch, schema: Option<&Schema>, value: 
 }
 
 fn structure(batch: &Batch, schema: Option<&Schema>, range: Range32, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Struct{");
-    let mut first = true;
-    if let Some(schema) = schema {
-        for (field, value) in schema.fields.iter().zip(batch.items(range)) {
-            if value.is_null() {
-                continue;
-            }
-            if !first {
-                out.push(b',');
-            }
-            first = false;
-            out.extend_from_slice(field.name.as_bytes());
-            out.push(b'=');
+    out.extend_from_slice(b"Struct");
+    let mut before = b'{';
+    let fields = schema.map_or(&[][..], |schema| &schema.fields);
+    for (field, value) in fields.iter().zip(batch.items(range)) {
+        if !value.is_null() {
+            append::between(before, field.name.as_bytes(), b'=', out);
             append_java_string(batch, Some(&field.schema), *value, out);
+            before = b',';
         }
     }
-    out.push(b'}');
+    out.extend_from_slice(if before == b'{' { b"{}" } else { b"}" });
 }
 
 fn integer(value: impl Into<i64>, out: &mut Vec<u8>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use aqueduct_protocol::client::producer::{
-    AppendError, DeliveryErrors, DeliveryTicket, Producer, TopicHandle,
+    AppendError, DeliveryErrors, DeliveryTicket, Producer, RunRecord, TopicHandle,
 };
 use indexmap::IndexMap;
 
@@ -175,10 +175,12 @@ impl Sender {
         let (mut appended, mut newest) = (0_usize, None);
         let mut topic: Option<(TopicId, &TopicHandle)> = None;
         self.used.clear();
-        let mut headers: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
-        for index in records {
+        let mut headers = Vec::new();
+        let mut index = records.start;
+        while index < records.end {
             let record = &batch.records[index];
             if !live(record) {
+                index += 1;
                 continue;
             }
             let handle = match topic {
@@ -196,31 +198,42 @@ impl Sender {
                     handle
                 }
             };
-            let partition = (record.partition >= 0).then_some(record.partition);
-            let timestamp = (record.timestamp >= 0).then_some(record.timestamp);
-            newest = newest.max(timestamp);
-            headers.clear();
-            headers.extend(self.pipeline.encoded_headers(batch, record));
-            loop {
+            let id = record.topic;
+            let (taken, refused) = session.append_run(handle, &mut headers, |number, headers| {
+                let index = index + number;
+                let record = batch.records[..records.end].get(index)?;
+                if !live(record) || record.topic != id {
+                    return None;
+                }
+                headers.extend(self.pipeline.encoded_headers(batch, record));
                 let (key, value) = self.pipeline.encoded(batch, index);
-                match session.append(handle, partition, timestamp, key, value, &headers) {
-                    Ok(_) => break appended += 1,
-                    Err(AppendError::Full { .. }) => {
-                        let began = std::time::Instant::now();
-                        tokio::select! {
-                            waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
-                            // it is read again at the next start
-                            () = run.stop.stopped() => {
-                                if let Some(transactions) = &mut self.transactions {
-                                    transactions.spoil();
-                                }
-                                return Ok(false);
+                let partition = (record.partition >= 0).then_some(record.partition);
+                let timestamp = (record.timestamp >= 0).then_some(record.timestamp);
+                newest = newest.max(timestamp);
+                Some(RunRecord { partition, timestamp, key, value })
+            });
+            appended += taken;
+            index += taken;
+            match refused {
+                Ok(()) => {}
+                Err(AppendError::Full { .. }) => {
+                    let began = std::time::Instant::now();
+                    tokio::select! {
+                        waited = session.wait_capacity() => waited.map_err(|error| not_sent(batch, index, error))?,
+                        // it is read again at the next start
+                        () = run.stop.stopped() => {
+                            if let Some(transactions) = &mut self.transactions {
+                                transactions.spoil();
                             }
+                            return Ok(false);
                         }
-                        self.metrics.blocked(began);
                     }
-                    Err(error) if self.transactions.is_some() => return Err(not_sent(batch, index, error)),
-                    Err(error) => break self.policy.undelivered(1, not_sent(batch, index, error))?,
+                    self.metrics.blocked(began);
+                }
+                Err(error) if self.transactions.is_some() => return Err(not_sent(batch, index, error)),
+                Err(error) => {
+                    self.policy.undelivered(1, not_sent(batch, index, error))?;
+                    index += 1;
                 }
             }
         }

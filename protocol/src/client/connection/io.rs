@@ -21,7 +21,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 const MIN_FRAME: usize = 4;
 
 /// Memory reserved for an answer before its bytes are there: a length that lies costs no more than this.
-const RESERVE_AT_ONCE: usize = 4 * 1024 * 1024;
+const RESERVE_AT_ONCE: usize = 8 * 1024 * 1024;
 
 /// Writes what is queued until the connection ends.
 pub(super) async fn write_requests(shared: Arc<Shared>, mut writer: impl AsyncWrite + Unpin) {

@@ -5,7 +5,7 @@
 //! what became of all its records. One background task, the *sender*, owns what is on the wire; it ends with the last
 //! clone of the [`Producer`].
 //!
-//! Cost: two uncontended locks and one copy per record; per batch one wake-up of the sender at most, none while the
+//! Cost: one copy per record, and two uncontended locks for it or, in a run, for dozens; per batch one wake-up of the sender at most, none while the
 //! broker has as many requests as it may have. Memory: `buffer.memory` bounds the batches, buffers are pooled.
 
 mod batch;
@@ -31,7 +31,7 @@ use crate::client::{Client, ClientConfig, ClientRole, Properties};
 use crate::{Error, ErrorKind, Result};
 
 pub use sequence::ProducerIdentity;
-pub use session::{AppendError, Appended, SendSession, TopicHandle};
+pub use session::{AppendError, Appended, RecordHeader, RunRecord, SendSession, TopicHandle};
 pub use ticket::{Delivered, DeliveryErrors, DeliveryTicket, MAX_LISTED_ERRORS, Written};
 pub use transaction::{GroupMetadata, TransactionOffset};
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 
 use super::idle::Usage;
-use super::partition::{NewRecord, Partition};
+use super::partition::{NewRecord, Partition, Queue, Queued};
+use super::settings::Settings;
 use super::shared::Shared;
 use super::ticket::{DeliveryTicket, SessionState};
 use crate::client::TopicMetadata;
@@ -44,6 +45,15 @@ pub(super) struct Topic {
 #[derive(Debug)]
 pub(super) struct TopicState {
     pub(super) partitions: Vec<Arc<Partition>>,
+    pub(super) choice: Choice,
+    pub(super) usage: Usage,
+    /// Version of the metadata that this is from.
+    version: u64,
+}
+
+/// How partitions are chosen.
+#[derive(Debug)]
+pub(super) struct Choice {
     /// Partitions with a leader.
     pub(super) available: Vec<i32>,
     pub(super) sticky: StickyPartitioner,
@@ -51,19 +61,57 @@ pub(super) struct TopicState {
     turn: u32,
     /// Whether the sticky choice was used, so that its loads are worth computing.
     pub(super) sticky_used: bool,
-    pub(super) usage: Usage,
-    /// Version of the metadata that this is from.
-    version: u64,
+}
+
+/// A partition that was chosen.
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    index: i32,
+    /// It is the sticky one.
+    sticky: bool,
+}
+
+impl Choice {
+    /// The partition of a record of a topic with `count` of them.
+    #[inline]
+    fn of(
+        &mut self,
+        settings: &Settings,
+        count: usize,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+    ) -> Chosen {
+        if let Some(index) = partition {
+            return Chosen { index, sticky: false };
+        }
+        let count = count as i32;
+        if settings.round_robin {
+            self.turn = self.turn.wrapping_add(1);
+            return Chosen { index: in_turn(&self.available, count, self.turn), sticky: false };
+        }
+        match key {
+            Some(key) if !settings.ignore_keys => {
+                Chosen { index: partition_for_key(key, count), sticky: false }
+            }
+            _ => {
+                self.sticky_used = true;
+                let drawn = self.sticky.partition(&self.available, count, fastrand::u32(..));
+                Chosen { index: drawn.unwrap_or(-1), sticky: true }
+            }
+        }
+    }
 }
 
 impl Topic {
     pub(super) fn new(name: &str, sticky_size: usize) -> Self {
         let state = TopicState {
             partitions: Vec::new(),
-            available: Vec::new(),
-            sticky: StickyPartitioner::new(sticky_size),
-            turn: 0,
-            sticky_used: false,
+            choice: Choice {
+                available: Vec::new(),
+                sticky: StickyPartitioner::new(sticky_size),
+                turn: 0,
+                sticky_used: false,
+            },
             usage: Usage::Used,
             version: 0,
         };
@@ -80,7 +128,7 @@ impl Topic {
         for index in state.partitions.len()..metadata.partitions.len() {
             state.partitions.push(Partition::new(Arc::clone(&self.name), index as i32));
         }
-        let TopicState { available, sticky, .. } = &mut *state;
+        let Choice { available, sticky, .. } = &mut state.choice;
         let before = available.len();
         available.clear();
         available.extend(
@@ -155,6 +203,47 @@ pub struct SendSession {
     now: Option<i64>,
 }
 
+/// A header: its UTF-8 key and its value.
+pub type RecordHeader<'r> = (&'r [u8], Option<&'r [u8]>);
+
+/// A record to append, beside its headers.
+#[derive(Debug, Clone, Copy)]
+pub struct RunRecord<'r> {
+    /// The partition; `None` leaves the choice to the key or, without one, to the batch that is being filled (KIP-794).
+    pub partition: Option<i32>,
+    /// Milliseconds since 1970, `None` for now.
+    pub timestamp: Option<i64>,
+    /// The key.
+    pub key: Option<&'r [u8]>,
+    /// The value.
+    pub value: Option<&'r [u8]>,
+}
+
+/// Records that are appended with locks held: others wait for so many at most.
+const TOGETHER: usize = 64;
+
+/// How far a run of records is.
+struct Run {
+    /// The next one's partition, if it was chosen: choosing again may choose another.
+    next: Option<Chosen>,
+    appended: usize,
+}
+
+#[inline]
+fn at<'t>(
+    topic: &TopicHandle,
+    partitions: &'t [Arc<Partition>],
+    chosen: Chosen,
+) -> Result<&'t Arc<Partition>, AppendError> {
+    usize::try_from(chosen.index).ok().and_then(|at| partitions.get(at)).ok_or_else(|| {
+        AppendError::NoSuchPartition {
+            topic: Arc::clone(&topic.topic.name),
+            partition: chosen.index,
+            count: partitions.len() as i32,
+        }
+    })
+}
+
 impl SendSession {
     pub(super) fn new(shared: Arc<Shared>, with_offsets: bool) -> Self {
         Self { shared, state: SessionState::new(with_offsets), count: 0, needed: 0, now: None }
@@ -187,66 +276,137 @@ impl SendSession {
         value: Option<&[u8]>,
         headers: &[(&[u8], Option<&[u8]>)],
     ) -> Result<Appended, AppendError> {
-        if !self.shared.gate.is_open() {
-            return Err(self.shared.refusal());
-        }
-        let timestamp = match timestamp {
-            Some(timestamp) => timestamp,
-            None => *self.now.get_or_insert_with(now_ms),
-        };
-        let record = NewRecord { timestamp, key, value, headers };
-        let mut state = topic.topic.state.lock();
-        if state.usage != Usage::Used {
-            self.shared.use_again(&topic.topic.name, &mut state);
-        }
-        let (index, sticky) = self.choose(&mut state, partition, key);
-        let Some(target) = usize::try_from(index).ok().and_then(|at| state.partitions.get(at)) else {
-            let count = state.partitions.len() as i32;
-            return Err(AppendError::NoSuchPartition {
-                topic: Arc::clone(&topic.topic.name),
-                partition: index,
-                count,
-            });
-        };
-        let queued = match target.queue.lock().append(&self.shared.memory, &self.state, self.count, record) {
-            Ok(queued) => queued,
-            Err(AppendError::Full { needed }) => {
-                self.needed = needed;
-                return Err(AppendError::Full { needed });
-            }
-            Err(error) => return Err(error),
-        };
+        let record = RunRecord { partition, timestamp, key, value };
+        let mut state = self.open(topic)?;
+        let TopicState { partitions, choice, .. } = &mut *state;
+        let chosen = choice.of(&self.shared.settings, partitions.len(), partition, key);
+        let target = at(topic, partitions, chosen)?;
+        let queued = self.put(choice, &mut target.queue.lock(), chosen, record, headers)?;
         if queued.list {
             self.shared.listed.lock().push(Arc::clone(target));
-        }
-        if sticky {
-            state.sticky.appended(queued.bytes, queued.full);
         }
         drop(state);
         if queued.wake {
             self.shared.wake.notify_one();
         }
-        self.count += 1;
-        Ok(Appended { partition: index, index: self.count - 1 })
+        Ok(Appended { partition: chosen.index, index: self.count - 1 })
     }
 
-    /// The partition of a record, and whether it is the sticky one.
+    /// Appends records of one topic until `record` gives none: what [`Self::append`] does for each, at less cost, for locks are
+    /// taken once for many of them. `record` gives the record of a number, from 0 on, and puts its headers into the list, which is
+    /// empty then; it may be asked for the same one again.
+    ///
+    /// Gives how many were appended; if one was refused, why: that was the next one.
+    pub fn append_run<'r>(
+        &mut self,
+        topic: &TopicHandle,
+        headers: &mut Vec<RecordHeader<'r>>,
+        mut record: impl FnMut(usize, &mut Vec<RecordHeader<'r>>) -> Option<RunRecord<'r>>,
+    ) -> (usize, Result<(), AppendError>) {
+        let mut run = Run { next: None, appended: 0 };
+        loop {
+            match self.append_together(topic, headers, &mut run, &mut record) {
+                Ok(true) => {}
+                Ok(false) => return (run.appended, Ok(())),
+                Err(error) => return (run.appended, Err(error)),
+            }
+        }
+    }
+
+    /// Some records of one partition. False if there are no more.
+    fn append_together<'r>(
+        &mut self,
+        topic: &TopicHandle,
+        headers: &mut Vec<RecordHeader<'r>>,
+        run: &mut Run,
+        next: &mut impl FnMut(usize, &mut Vec<RecordHeader<'r>>) -> Option<RunRecord<'r>>,
+    ) -> Result<bool, AppendError> {
+        headers.clear();
+        let Some(mut record) = next(run.appended, headers) else { return Ok(false) };
+        let mut state = self.open(topic)?;
+        let TopicState { partitions, choice, .. } = &mut *state;
+        let chosen = run.next.take().unwrap_or_else(|| {
+            choice.of(&self.shared.settings, partitions.len(), record.partition, record.key)
+        });
+        let target = at(topic, partitions, chosen)?;
+        let mut queue = target.queue.lock();
+        let (mut list, mut wake, mut more) = (false, false, true);
+        let mut outcome = Ok(());
+        for _ in 0..TOGETHER {
+            match self.put(choice, &mut queue, chosen, record, headers) {
+                Ok(queued) => (list, wake) = (queued.list, queued.wake),
+                Err(error) => outcome = Err(error),
+            }
+            if outcome.is_err() {
+                break;
+            }
+            run.appended += 1;
+            headers.clear();
+            match next(run.appended, headers) {
+                Some(following) => record = following,
+                None => more = false,
+            }
+            if !more || list || wake {
+                break;
+            }
+            let other = choice.of(&self.shared.settings, partitions.len(), record.partition, record.key);
+            if other.index != chosen.index {
+                run.next = Some(other);
+                break;
+            }
+        }
+        drop(queue);
+        if list {
+            self.shared.listed.lock().push(Arc::clone(target));
+        }
+        drop(state);
+        if wake {
+            self.shared.wake.notify_one();
+        }
+        outcome.map(|()| more)
+    }
+
+    /// The topic's state, if records are taken.
     #[inline]
-    fn choose(&self, state: &mut TopicState, partition: Option<i32>, key: Option<&[u8]>) -> (i32, bool) {
-        if let Some(partition) = partition {
-            return (partition, false);
+    fn open<'t>(&self, topic: &'t TopicHandle) -> Result<MutexGuard<'t, TopicState>, AppendError> {
+        if !self.shared.gate.is_open() {
+            return Err(self.shared.refusal());
         }
-        let count = state.partitions.len() as i32;
-        if self.shared.settings.round_robin {
-            state.turn = state.turn.wrapping_add(1);
-            return (in_turn(&state.available, count, state.turn), false);
+        let mut state = topic.topic.state.lock();
+        if state.usage != Usage::Used {
+            self.shared.use_again(&topic.topic.name, &mut state);
         }
-        match key {
-            Some(key) if !self.shared.settings.ignore_keys => (partition_for_key(key, count), false),
-            _ => {
-                state.sticky_used = true;
-                let drawn = state.sticky.partition(&state.available, count, fastrand::u32(..));
-                (drawn.unwrap_or(-1), true)
+        Ok(state)
+    }
+
+    /// Puts a record into its partition's queue.
+    #[inline]
+    fn put(
+        &mut self,
+        choice: &mut Choice,
+        queue: &mut Queue,
+        chosen: Chosen,
+        record: RunRecord<'_>,
+        headers: &[RecordHeader<'_>],
+    ) -> Result<Queued, AppendError> {
+        let timestamp = match record.timestamp {
+            Some(timestamp) => timestamp,
+            None => *self.now.get_or_insert_with(now_ms),
+        };
+        let record = NewRecord { timestamp, key: record.key, value: record.value, headers };
+        match queue.append(&self.shared.memory, &self.state, self.count, record) {
+            Ok(queued) => {
+                if chosen.sticky {
+                    choice.sticky.appended(queued.bytes, queued.full);
+                }
+                self.count += 1;
+                Ok(queued)
+            }
+            Err(error) => {
+                if let AppendError::Full { needed } = error {
+                    self.needed = needed;
+                }
+                Err(error)
             }
         }
     }

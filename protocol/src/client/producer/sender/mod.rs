@@ -351,14 +351,14 @@ impl Sender {
         let (mut partitions, mut queues) = (Vec::new(), Vec::new());
         for topic in topics {
             let mut state = topic.state.lock();
-            if !state.sticky_used || state.partitions.len() < 2 {
+            if !state.choice.sticky_used || state.partitions.len() < 2 {
                 continue;
             }
-            state.sticky_used = false;
+            state.choice.sticky_used = false;
             let state = &mut *state;
             partitions.clear();
             queues.clear();
-            for index in &state.available {
+            for index in &state.choice.available {
                 let leader = metadata.partition(&topic.name, *index).map(|found| found.leader);
                 if leader.is_some_and(|leader| self.is_unavailable(leader, now)) {
                     continue;
@@ -368,7 +368,7 @@ impl Sender {
                 partitions.push(*index);
             }
             let all = partitions.len() == state.partitions.len();
-            state.sticky.update_load(&partitions, &queues, all);
+            state.choice.sticky.update_load(&partitions, &queues, all);
         }
     }
 }
