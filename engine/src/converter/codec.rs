@@ -120,6 +120,17 @@ impl<C: Codec> Converter for C {
     }
 }
 
+/// A header's value, refused if it is null and may not be: a converter may make null of what does not fit.
+fn required(batch: &Batch, schema: SchemaId, value: Value) -> Result<(SchemaId, Value), Failure> {
+    match batch.schema(schema) {
+        Some(known) if value.is_null() && !known.optional => Err(Failure::data(format!(
+            "A null value requires an optional schema but was Schema{{{}}}",
+            known.kind.name()
+        ))),
+        _ => Ok((schema, value)),
+    }
+}
+
 impl<C: Codec> HeaderConverter for C {
     fn decode(&mut self, batch: &mut Batch) {
         for index in 0..batch.records.len() {
@@ -129,7 +140,8 @@ impl<C: Codec> HeaderConverter for C {
             }
             for at in record.headers.places() {
                 let Some(header) = batch.headers.get(at) else { break };
-                match self.read(batch, header.raw) {
+                let read = self.read(batch, header.raw);
+                match read.and_then(|(schema, value)| required(batch, schema, value)) {
                     Ok((schema, value)) => {
                         batch.headers[at].schema = schema;
                         batch.headers[at].value = value;
