@@ -2,6 +2,7 @@
 
 mod files;
 mod postgres;
+mod progress;
 
 use std::path::PathBuf;
 

@@ -220,12 +220,16 @@ fn bad_settings_and_servers_are_named() {
 #[test]
 fn the_quickstart_shows_changes() {
     let database = Database::shared("quickstart");
-    database.sql("create table shown (id serial primary key, v text)");
+    database.sql(
+        "create table shown (id serial primary key, v text); \
+         insert into shown (id, v) select -g, 'before' from generate_series(1, 1000) g; analyze shown",
+    );
     let log = tempfile::NamedTempFile::new().unwrap();
     let url =
         format!("postgres://postgres:planted-secret@127.0.0.1:{}/{}", env("AQ_PG_PORT"), database.name(""));
     let url = url.replace("/_", "/");
-    let process = Aqueduct::start(&["quickstart", "--postgres", &url, "--rest-port", "0"], log.path());
+    let process =
+        Aqueduct::start(&["quickstart", "--postgres", &url, "--snapshot", "--rest-port", "0"], log.path());
     let slots = || {
         let query = format!(
             "select count(*) from pg_replication_slots where database = '{}' and active",
@@ -236,6 +240,8 @@ fn the_quickstart_shows_changes() {
     wait_for(&format!("the slot; {}", process.log()), WAIT, || slots() == "1");
     database.sql("insert into shown (v) values ('seen')");
     wait_for("the change", WAIT, || process.log().contains(r#""after":{"id":1,"v":"seen"}"#));
+    assert!(process.log().contains(r#""after":{"id":-1000,"v":"before"}"#));
+    assert!(process.log().contains("snapshot: all 1000 rows are read"), "{}", process.log());
     assert!(process.terminate().success());
     assert_eq!(slots(), "0");
     assert!(!fs::read_to_string(log.path()).unwrap().contains("planted-secret"));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aqueduct_engine::connector::ConfigMap;
 
+use super::progress::Progress;
 use super::{Arguments, SINK, SOURCE, connector, failed_task, properties};
 use crate::Failure;
 use crate::standalone::Running;
@@ -152,8 +153,12 @@ pub(super) async fn run(arguments: &Arguments, database: &Database, worker: &Run
     println!("  status   curl -s '{}/connectors?expand=status'\n", worker.addresses);
     worker.create(vec![connector(database.source(arguments)), connector(sink)]).await?;
     let begun = std::time::Instant::now();
+    let mut progress = arguments.snapshot.then(Progress::new);
     while arguments.duration.is_none_or(|seconds| begun.elapsed() < Duration::from_secs(seconds)) {
         failed_task(worker)?;
+        if let Some(progress) = &mut progress {
+            progress.show();
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())

@@ -16,6 +16,8 @@ pub(super) struct TableInfo {
     pub(super) plain: bool,
     /// Pages of 8 KiB, as last counted.
     pub(super) pages: u64,
+    /// Rows, as last estimated by VACUUM or ANALYZE; none if it never was.
+    pub(super) rows: Option<u64>,
 }
 
 /// Columns and key of a table.
@@ -88,7 +90,7 @@ impl Catalog {
     pub(super) async fn tables(&mut self) -> Result<Vec<TableInfo>, PgError> {
         let rows = self
             .query(
-                "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpages FROM pg_catalog.pg_class c \
+                "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpages, c.reltuples::bigint FROM pg_catalog.pg_class c \
                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') \
                  AND c.relpersistence = 'p' AND n.nspname NOT IN ('pg_catalog', 'information_schema')",
             )
@@ -101,6 +103,7 @@ impl Catalog {
                 table: text(&mut row, 2),
                 plain: text(&mut row, 3) == "r",
                 pages: parsed(&mut row, 4),
+                rows: u64::try_from(parsed::<i64>(&mut row, 5)).ok().filter(|rows| *rows > 0),
             })
             .collect();
         tables.sort_unstable_by(|a, b| (&a.schema, &a.table).cmp(&(&b.schema, &b.table)));

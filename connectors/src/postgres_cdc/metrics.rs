@@ -35,9 +35,9 @@ impl Counts {
     }
 }
 
-type Labels = [(&'static str, String); 5];
+pub(super) type Labels = [(&'static str, String); 5];
 
-fn labels(context: &str, connector: &str, task: usize, prefix: &str) -> Labels {
+pub(super) fn labels(context: &str, connector: &str, task: usize, prefix: &str) -> Labels {
     [
         ("plugin", "postgres".to_owned()),
         ("name", prefix.to_owned()),
@@ -47,7 +47,7 @@ fn labels(context: &str, connector: &str, task: usize, prefix: &str) -> Labels {
     ]
 }
 
-fn truth(value: bool) -> f64 {
+pub(super) fn truth(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
@@ -127,51 +127,5 @@ impl StreamMetrics {
             }
             Err(error) => tracing::debug!(slot, "the slot cannot be measured: {error}"),
         }
-    }
-}
-
-/// Of a snapshot.
-pub(super) struct SnapshotMetrics {
-    running: Gauge,
-    completed: Gauge,
-    remaining: Gauge,
-    seconds: Gauge,
-    /// By table.
-    rows: Vec<Gauge>,
-    began: Instant,
-}
-
-impl SnapshotMetrics {
-    /// A snapshot of these tables begins.
-    pub(super) fn new(connector: &str, task: usize, prefix: &str, tables: &[String]) -> SnapshotMetrics {
-        let labels = labels("snapshot", connector, task, prefix);
-        let gauge = |name: &str| metrics::gauge!(format!("debezium_metrics_{name}"), &labels);
-        let scanned = |table: &String| {
-            let mut labels = labels.to_vec();
-            labels.push(("table", table.clone()));
-            metrics::gauge!("debezium_metrics_RowsScanned", &labels)
-        };
-        gauge("TotalTableCount").set(tables.len() as f64);
-        let snapshot = SnapshotMetrics {
-            running: gauge("SnapshotRunning"),
-            completed: gauge("SnapshotCompleted"),
-            remaining: gauge("RemainingTableCount"),
-            seconds: gauge("SnapshotDurationInSeconds"),
-            rows: tables.iter().map(scanned).collect(),
-            began: Instant::now(),
-        };
-        snapshot.polled(std::iter::empty(), tables.len(), false);
-        snapshot
-    }
-
-    /// Rows of each table so far, and how many tables are left.
-    pub(super) fn polled(&self, rows: impl Iterator<Item = u64>, remaining: usize, done: bool) {
-        for (gauge, rows) in self.rows.iter().zip(rows) {
-            gauge.set(rows as f64);
-        }
-        self.remaining.set(remaining as f64);
-        self.running.set(truth(!done));
-        self.completed.set(truth(done));
-        self.seconds.set(self.began.elapsed().as_secs_f64());
     }
 }

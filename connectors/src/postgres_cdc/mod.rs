@@ -15,6 +15,7 @@ mod naming;
 mod notification;
 mod offset;
 mod pgoutput;
+mod progress;
 mod row;
 mod setup;
 mod signal;

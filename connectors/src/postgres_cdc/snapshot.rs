@@ -181,14 +181,20 @@ impl Snapshot {
         self.point
     }
 
+    /// Names of the tables, and how many rows each has if that is known: nobody knows what a SELECT of the user's own gives.
+    pub(super) fn expected(&self) -> Vec<(String, Option<u64>)> {
+        let rows = |table: &SnapshotTable| table.info.rows.filter(|_| table.select.is_none());
+        self.tables.iter().map(|table| (table.name(), rows(table))).collect()
+    }
+
     /// Names of the tables.
     pub(super) fn names(&self) -> Vec<String> {
         self.tables.iter().map(SnapshotTable::name).collect()
     }
 
-    /// Rows of each table so far, and how many tables are not read to their end.
-    pub(super) fn progress(&self) -> (impl Iterator<Item = u64>, usize) {
-        (self.states.iter().map(|state| state.rows), self.open_tables)
+    /// Of each table its rows so far, and whether it is read to its end.
+    pub(super) fn progress(&self) -> impl Iterator<Item = (u64, bool)> {
+        self.states.iter().map(|state| (state.rows, state.pieces == 0))
     }
 
     /// Rows given out so far.

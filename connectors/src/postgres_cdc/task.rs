@@ -19,9 +19,10 @@ use super::config::{Settings, SnapshotMode};
 use super::event::EventWriter;
 use super::feed::Feed;
 use super::incremental::{Incremental, State};
-use super::metrics::{SnapshotMetrics, StreamMetrics};
+use super::metrics::StreamMetrics;
 use super::notification::Notifier;
 use super::offset::{Progress, Stored, confirmable, partition, snapshot_offset};
+use super::progress::SnapshotMetrics;
 use super::setup::{self, failed};
 use super::signal::{Channels, RawSignal, Request};
 use super::snapshot::{self, Snapshot, SnapshotPoint, SnapshotTable};
@@ -38,7 +39,7 @@ const POLL_BYTES: usize = 2 * 1024 * 1024;
 enum Phase {
     /// Nothing is connected; it begins with what is stored.
     Disconnected,
-    Snapshot(Box<Snapshot>, SnapshotMetrics),
+    Snapshot(Box<Snapshot>, Box<SnapshotMetrics>),
     Stream(Box<Stream>),
     /// `initial_only`: everything is done.
     Done,
@@ -296,7 +297,8 @@ impl Running {
             let running = Snapshot::start(&settings, tables, exported, point).await?.after(done);
             self.notifier.snapshot("STARTED", &[("data_collections", &running.names().join(","))]);
             let (connector, task) = (&self.context.connector, self.context.task);
-            let metrics = SnapshotMetrics::new(connector, task, &settings.naming.prefix, &running.names());
+            let metrics =
+                Box::new(SnapshotMetrics::new(connector, task, &settings.naming.prefix, running.expected()));
             self.phase = Phase::Snapshot(Box::new(running), metrics);
             // the slot's connection must not go before the readers have imported its snapshot: they have
             drop(created);
@@ -405,8 +407,7 @@ impl Running {
             () = tokio::time::sleep(self.settings.poll_interval) => Ok(false),
         };
         let done = polled?;
-        let (rows, remaining) = running.progress();
-        metrics.polled(rows, remaining, done);
+        metrics.polled(running.progress(), done);
         let SnapshotPoint { lsn, xid, micros } = running.point();
         for (table, rows) in running.finished() {
             let details = [

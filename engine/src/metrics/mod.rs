@@ -12,8 +12,8 @@ use crate::herder::Herder;
 use crate::worker::State;
 
 pub(crate) use recorder::forget;
-pub use recorder::install;
 use recorder::line;
+pub use recorder::{gauge_values, install};
 
 const STATES: [(State, &str); 5] = [
     (State::Running, "running"),

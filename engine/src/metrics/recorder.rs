@@ -191,6 +191,18 @@ pub fn install() {
     let _ = metrics::set_global_recorder(Recorder);
 }
 
+/// The series of a gauge of that name: labels and value. O(series).
+#[must_use]
+pub fn gauge_values(name: &str) -> Vec<(Vec<(String, String)>, f64)> {
+    let values = REGISTRY.values.read();
+    let of_name = values.iter().filter(|(key, _)| key.name() == name);
+    of_name.map(|(key, value)| (labels(key), f64::from_bits(value.0.load(Ordering::Relaxed)))).collect()
+}
+
+fn labels(key: &Key) -> Vec<(String, String)> {
+    key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect()
+}
+
 /// Forgets the series of a task.
 pub(crate) fn forget(connector: &str, task: usize) {
     let task = task.to_string();
@@ -235,9 +247,6 @@ pub(super) fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value:
 /// All series in Prometheus' text format. O(series).
 pub(super) fn write(out: &mut String) {
     let now = Instant::now();
-    let labels = |key: &Key| -> Vec<(String, String)> {
-        key.labels().map(|label| (label.key().to_owned(), label.value().to_owned())).collect()
-    };
     let put = |out: &mut String, name: &str, labels: &[(String, String)], value: f64| {
         let labels: Vec<(&str, &str)> =
             labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();

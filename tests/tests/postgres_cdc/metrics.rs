@@ -11,7 +11,7 @@ use super::support::connector;
 fn metrics_tell_of_snapshot_stream_and_slot() {
     let database = Database::shared("cdcmetrics");
     database.sql(
-        "create table t (id int primary key, v int); insert into t select g, 0 from generate_series(1, 10) g",
+        "create table t (id int primary key, v int); insert into t select g, 0 from generate_series(1, 10) g; analyze t",
     );
     let prefix = database.name("m");
     let worker = Worker::aqueduct(&[connector(&database, &prefix, &json!({}))]);
@@ -36,6 +36,9 @@ fn metrics_tell_of_snapshot_stream_and_slot() {
     assert_eq!(debezium("RemainingTableCount", "snapshot"), Some(0.0));
     let name = format!("name=\"{prefix}\"");
     assert_eq!(value("debezium_metrics_RowsScanned", &[&name, "table=\"public.t\""]), Some(10.0));
+    let expected = value("aqueduct_postgres_snapshot_rows_expected", &[&name, "table=\"public.t\""]);
+    assert_eq!(expected, Some(10.0), "as ANALYZE has it");
+    assert_eq!(value("aqueduct_postgres_snapshot_seconds_left", &[&name]), Some(0.0));
     database.sql("begin; insert into t values (11, 1), (12, 1); update t set v = 2 where id <= 3; delete from t where id = 12; commit");
     database.sql("insert into t values (13, 1)");
     wait_for(&format!("the changes; {}", worker.log()), WAIT, || {

@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 
 use super::{Phase, Running, Stream};
 use crate::postgres_cdc::incremental::{self, Collection, Surroundings};
-use crate::postgres_cdc::metrics::SnapshotMetrics;
 use crate::postgres_cdc::offset::Progress;
+use crate::postgres_cdc::progress::SnapshotMetrics;
 use crate::postgres_cdc::setup::failed;
 use crate::postgres_cdc::signal::{RawSignal, Request, Signal};
 use crate::postgres_cdc::snapshot::{self, Snapshot, SnapshotTable};
@@ -164,7 +164,8 @@ impl Running {
         self.incremental.abandon(&mut stream.decoder);
         self.notifier.snapshot("STARTED", &[("data_collections", &names.join(","))]);
         let (connector, task) = (&self.context.connector, self.context.task);
-        let metrics = SnapshotMetrics::new(connector, task, &settings.naming.prefix, &names);
+        let metrics =
+            Box::new(SnapshotMetrics::new(connector, task, &settings.naming.prefix, running.expected()));
         let phase = Phase::Snapshot(Box::new(running), metrics);
         if let Phase::Stream(stream) = std::mem::replace(&mut self.phase, phase) {
             self.suspended = Some(stream);
