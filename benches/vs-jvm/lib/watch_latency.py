@@ -1,5 +1,6 @@
-"""Reads a topic of changes of one table and prints, as JSON, how many milliseconds after `at` each row could be read:
-watch_latency.py BROKER TOPIC COUNT. `at` is a timestamptz that the row's own statement took from the clock."""
+"""Reads a topic of changes of one table and prints, as JSON, how many milliseconds after its commit and after `at` each row could
+be read: watch_latency.py BROKER TOPIC COUNT. The commit's time is that of its record in the WAL (`source.ts_us`); `at` is a
+timestamptz that the row's own statement took from the clock."""
 import datetime, json, sys, time
 
 from confluent_kafka import Consumer, TopicPartition
@@ -16,6 +17,7 @@ while len(waits) < count and time.time() < give_up:
     if message is None or message.error():
         continue
     now = time.time()
-    at = datetime.datetime.fromisoformat(json.loads(message.value())["after"]["at"].replace("Z", "+00:00"))
-    waits.append((now - at.timestamp()) * 1000)
+    change = json.loads(message.value())
+    at = datetime.datetime.fromisoformat(change["after"]["at"].replace("Z", "+00:00"))
+    waits.append((now * 1000 - change["source"]["ts_us"] / 1000, (now - at.timestamp()) * 1000))
 print(json.dumps(waits), flush=True)

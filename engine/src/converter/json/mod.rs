@@ -8,6 +8,7 @@ pub(super) mod document;
 mod encoding;
 mod envelope;
 mod lead;
+mod name;
 mod number;
 pub(super) mod payload;
 mod read;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::name::Name;
 use super::number::Number;
 use super::scan::{Kind, Malformed, Scanner, Text};
 use super::shapes::Shapes;
@@ -58,7 +59,7 @@ pub(super) struct Plan {
     /// Whether the struct stands for one of its fields, in the dialect that has such.
     union: bool,
     /// Of a struct: each field's `"name":` and its plan.
-    pub(super) fields: Vec<(Box<[u8]>, Plan)>,
+    pub(super) fields: Vec<(Name, Plan)>,
     /// Of an array or map.
     key: Option<Box<Plan>>,
     value: Option<Box<Plan>>,
@@ -82,12 +83,7 @@ impl Plan {
             Some(TIMESTAMP) => Logical::Timestamp,
             _ => Logical::None,
         };
-        let field = |field: &crate::data::Field| {
-            let mut name = Vec::new();
-            super::write::quoted(field.name.as_bytes(), &mut name);
-            name.push(b':');
-            (name.into_boxed_slice(), Plan::new(&field.schema))
-        };
+        let field = |field: &crate::data::Field| (Name::new(&field.name), Plan::new(&field.schema));
         Self {
             schema: Arc::clone(schema),
             logical,
@@ -337,9 +333,9 @@ impl Reader<'_> {
         self.scanner.skip_blanks();
         if out_of_order.is_none()
             && let Some((name, _)) = plan.fields.get(next)
-            && self.scanner.text[self.scanner.at..].starts_with(name)
+            && let Some(length) = name.begins(&self.scanner.text[self.scanner.at..])
         {
-            self.scanner.at += name.len();
+            self.scanner.at += length;
             return Ok(Some(next));
         }
         let name = self.scanner.name()?;
