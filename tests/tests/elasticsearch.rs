@@ -183,22 +183,63 @@ fn without_tolerance_a_refused_document_fails_the_task_and_is_read_again() {
     worker.stop();
 }
 
+/// A mapping that may not grow any more refuses the documents that would make it grow, and no others.
 #[test]
-fn a_read_only_index_is_waited_for() {
-    for kind in [KINDS[0], KINDS[2]] {
+fn a_document_with_too_many_fields_goes_to_the_dead_letter_queue() {
+    for kind in KINDS {
+        let (search, topic) = (Search::of(kind), topic("search-explosion"));
+        let settings = json!({"settings": {"index.mapping.total_fields.limit": 5}});
+        search.json("PUT", &format!("/{topic}"), Some(&settings));
+        let fields: Vec<String> = (0..9).map(|field| format!("\"f{field}\":{field}")).collect();
+        let explosion = format!("{{{}}}", fields.join(","));
+        produce(&topic, &format!("one\t{{\"n\":1}}\nmany\t{explosion}\ntwo\t{{\"n\":2}}\n"), &[]);
+        let letters = format!("{topic}-dlq");
+        let settings = json!({
+            "behavior.on.malformed.documents": "warn", "errors.tolerance": "all",
+            "errors.deadletterqueue.topic.name": letters, "errors.deadletterqueue.context.headers.enable": "true",
+        });
+        let name = format!("{topic}-sink");
+        let worker = Worker::aqueduct(&[sink(&name, search, &topic, &settings)]);
+        search.wait_for_count(&topic, 2, &worker);
+        wait_for(&format!("the dead letter; log: {}", worker.log()), WAIT, || records(&letters).len() == 1);
+        let letter = &records(&letters)[0];
+        assert_eq!(letter["key"], "many");
+        let reason = header(letter, "__connect.errors.exception.message");
+        assert!(reason.contains("Limit of total fields [5]"), "{kind}: {reason}");
+        assert_eq!(task(&worker, &name).0, "RUNNING");
+        worker.stop();
+    }
+}
+
+/// Nothing is lost while an index takes no writes: because somebody has said so, or because the disk is full up to the flood stage's
+/// watermark, when the server sets `read_only_allow_delete`.
+#[test]
+fn a_blocked_index_is_waited_for() {
+    for (kind, block) in [
+        (KINDS[0], "write"),
+        (KINDS[2], "write"),
+        (KINDS[0], "read_only_allow_delete"),
+        (KINDS[1], "read_only_allow_delete"),
+        (KINDS[2], "read_only_allow_delete"),
+    ] {
         let (search, topic) = (Search::of(kind), topic("search-blocked"));
-        search.json("PUT", &format!("/{topic}"), Some(&json!({"settings": {"index.blocks.write": true}})));
+        let set = |on: bool| {
+            let setting = format!("index.blocks.{block}");
+            search.json("PUT", &format!("/{topic}/_settings"), Some(&json!({setting: on})));
+        };
+        search.json("PUT", &format!("/{topic}"), None);
+        set(true);
         produce(&topic, &lines(50), &[]);
         let name = format!("{topic}-sink");
         let settings = json!({"max.retries": "50", "retry.backoff.ms": "20"});
         let worker = Worker::aqueduct(&[sink(&name, search, &topic, &settings)]);
-        wait_for(&format!("retries; log: {}", worker.log()), WAIT, || {
+        wait_for(&format!("retries; {kind} {block}; log: {}", worker.log()), WAIT, || {
             metric(&worker, "aqueduct_search_retries_total", &name) > 1
         });
-        assert_eq!(search.count(&topic), 0);
-        search.json("PUT", &format!("/{topic}/_settings"), Some(&json!({"index.blocks.write": false})));
+        assert_eq!(search.count(&topic), 0, "{kind} {block}");
+        set(false);
         search.wait_for_count(&topic, 50, &worker);
-        assert_eq!(task(&worker, &name).0, "RUNNING");
+        assert_eq!(task(&worker, &name).0, "RUNNING", "{kind} {block}");
         worker.stop();
     }
 }

@@ -1,6 +1,5 @@
 //! Events written into a batch: Debezium's envelope, its source block, keys and headers.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aqueduct_engine::data::{
@@ -180,11 +179,13 @@ impl EventWriter {
 
     /// The source block; schema and table are empty for logical messages.
     fn source(&mut self, batch: &mut Batch, schema: Span, table: Span, origin: &Origin<'_>) -> Value {
+        let mut digits = itoa::Buffer::new();
         self.sequence.clear();
-        let _ = match origin.last_commit {
-            Some(last) => write!(self.sequence, "[\"{last}\",\"{}\"]", origin.lsn),
-            None => write!(self.sequence, "[null,\"{}\"]", origin.lsn),
-        };
+        match origin.last_commit {
+            Some(last) => self.sequence.extend(["[\"", digits.format(last), "\",\""]),
+            None => self.sequence.push_str("[null,\""),
+        }
+        self.sequence.extend([digits.format(origin.lsn), "\"]"]);
         let sequence = batch.put_str(&self.sequence);
         let (name, lsn) = match origin.replicated {
             Some((name, lsn)) => {
