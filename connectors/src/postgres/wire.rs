@@ -4,7 +4,6 @@
 //! what has been read, as one buffer that rows point into.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use fallible_iterator::FallibleIterator as _;
@@ -21,8 +20,6 @@ use super::{ConnectionSettings, PgError, ServerError, SslMode, auth, tls};
 
 /// Bytes asked of the socket at once.
 const READ_BYTES: usize = 256 * 1024;
-/// How long a block may wait to become full.
-const GATHER: Duration = Duration::from_millis(2);
 /// Bytes of a stream that are read ahead of who takes them.
 const AHEAD_BYTES: usize = 1024 * 1024;
 /// Largest message that is believed: PostgreSQL's own limit of a row is 1 GiB.
@@ -230,36 +227,16 @@ impl Wire {
             if !block.messages.is_empty() || block.end.is_some() {
                 return Ok(block);
             }
-            self.fill(self.missing()?).await?;
+            let missing =
+                frame_length(&self.buffer)?.map_or(0, |length| length.saturating_sub(self.buffer.len()));
+            self.fill(missing).await?;
         }
-    }
-
-    /// Bytes that the first message lacks, if its length is known.
-    fn missing(&self) -> Result<usize, PgError> {
-        Ok(frame_length(&self.buffer)?.map_or(0, |length| length.saturating_sub(self.buffer.len())))
-    }
-
-    /// [`Self::block`] of a COPY that is read as fast as it comes: waits a moment for a block's worth, as the server sends a few
-    /// kilobytes at a time and each block is work for many. Safe to cancel.
-    pub(crate) async fn full_block(&mut self) -> Result<Block, PgError> {
-        while !self.has_message() {
-            self.fill(self.missing()?).await?;
-        }
-        let late = tokio::time::sleep(GATHER);
-        tokio::pin!(late);
-        while self.buffer.len() < READ_BYTES && !is_last(&self.buffer) {
-            tokio::select! {
-                biased;
-                read = self.fill(0) => read?,
-                () = &mut late => break,
-            }
-        }
-        self.block().await
     }
 
     /// Reads more of a COPY, if a message's rest is missing or not much waits to be taken; gives how much. Safe to cancel.
     pub(crate) async fn read_ahead(&mut self) -> Result<usize, PgError> {
-        let missing = self.missing()?;
+        let missing =
+            frame_length(&self.buffer)?.map_or(0, |length| length.saturating_sub(self.buffer.len()));
         if missing == 0 && self.buffer.len() >= AHEAD_BYTES {
             return std::future::pending().await;
         }
@@ -299,11 +276,6 @@ impl Wire {
     pub(crate) async fn finish_copy(&mut self) -> Result<(), PgError> {
         self.until_ready().await
     }
-}
-
-/// Whether the server's ReadyForQuery seems to be there: nothing comes after it. A row's own bytes may look like it.
-fn is_last(buffer: &[u8]) -> bool {
-    buffer.last_chunk::<6>().is_some_and(|end| end[..5] == [b'Z', 0, 0, 0, 5])
 }
 
 /// Length of the first frame, with its tag; `None` if too little of it is there.

@@ -430,7 +430,7 @@ async fn copy(
 ) -> Result<bool, PgError> {
     wire.start_copy(sql).await?;
     loop {
-        let mut block = wire.full_block().await?;
+        let mut block = wire.block().await?;
         let end = block.end.take();
         if !block.messages.is_empty() && blocks.send(Reading::Block { table, block }).await.is_err() {
             return Ok(false);

@@ -126,7 +126,7 @@ impl Pass {
             }
             // what is here goes out at once; only a batch without rows waits
             let limit = if batch.records.len() > before { Duration::ZERO } else { wait };
-            let Ok(block) = tokio::time::timeout(limit, wire.full_block()).await else { return Ok(false) };
+            let Ok(block) = tokio::time::timeout(limit, wire.block()).await else { return Ok(false) };
             let block = block?;
             let places: Vec<Range<u32>> = copy_rows(&block).collect();
             match block.end {
